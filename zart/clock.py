@@ -1,0 +1,79 @@
+"""Time: instants as integers, and the clock port through which all of Zart reads it.
+
+An *instant* is a whole number of microseconds since 1970-01-01 UTC. It is exact, cheap, free of time zones and the same on
+every backend; `datetime` appears only where users see it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+Instant = int
+Micros = int
+"""A length of time in whole microseconds."""
+
+SECOND: Micros = 1_000_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def instant(moment: datetime) -> Instant:
+    """Return the instant of an aware datetime.
+
+    Raises:
+        ValueError: the datetime is naive.
+    """
+    if moment.tzinfo is None:
+        raise ValueError(f"{moment!r} has no time zone; write e.g. datetime.now(UTC)")
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def moment(at: Instant) -> datetime:
+    """Return an instant as an aware datetime in UTC."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def micros(length: timedelta) -> Micros:
+    """Return a length of time in microseconds."""
+    return length // _MICROSECOND
+
+
+class Timer(Protocol):
+    """Something that will call back, and can be told not to."""
+
+    def cancel(self) -> None:
+        """Do not call back; harmless when it already has."""
+
+
+class Clock(Protocol):
+    """The only way to the time. Storage reads `now`; the engine reads `monotonic` and sets timers."""
+
+    def now(self) -> datetime:
+        """Return the wall-clock time, aware. Used by a storage that has no clock of its own, and by nothing else."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back, from an arbitrary start."""
+        ...
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Call back on the running event loop after so many seconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> datetime:
+        """Return the current time in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return the machine's monotonic clock, in seconds."""
+        return time.monotonic()
+
+    def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
+        """Set a timer on the running event loop."""
+        return asyncio.get_running_loop().call_later(seconds, callback)

@@ -1,0 +1,57 @@
+"""Randomness and identifiers: the port, its real implementation, and the rule for names."""
+
+import random
+import unicodedata
+import uuid
+from collections.abc import Callable
+from typing import Protocol
+
+try:
+    from uuid import uuid7 as _uuid7  # type: ignore[attr-defined] # Python 3.14
+except ImportError:
+    from uuid_utils.compat import uuid7 as _uuid7
+
+LONGEST_NAME = 255
+_REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+
+
+class Randomness(Protocol):
+    """The only source of chance; a simulation seeds it."""
+
+    def uuid(self) -> uuid.UUID:
+        """Return a new UUIDv7."""
+        ...
+
+    def random(self) -> float:
+        """Return a float in [0, 1)."""
+        ...
+
+
+class SystemRandomness:
+    """Chance from the operating system."""
+
+    def __init__(self) -> None:
+        self.random: Callable[[], float] = random.SystemRandom().random
+
+    def uuid(self) -> uuid.UUID:
+        """Return a new UUIDv7."""
+        return _uuid7()
+
+
+def check_name(name: str, what: str) -> str:
+    """Return a name, id or key that keeps the rule: text of 1 to 255 characters without control characters.
+
+    Raises:
+        TypeError: not text.
+        ValueError: empty, too long, or with a control or format character, a line separator or a lone surrogate.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"{what} must be text, not {type(name).__name__}")
+    if name.isascii() and name.isprintable() and 0 < len(name) <= LONGEST_NAME:
+        return name
+    if not 0 < len(name) <= LONGEST_NAME:
+        raise ValueError(f"{what} must have 1 to {LONGEST_NAME} characters, not {len(name)}")
+    for position, character in enumerate(name):
+        if unicodedata.category(character) in _REFUSED_CATEGORIES:
+            raise ValueError(f"{what} {name!r} has a control or format character at position {position}; use printable text")
+    return name
