@@ -36,6 +36,6 @@ def to_timedelta(duration: Duration, what: str = "duration") -> timedelta:
 
 def _parse(text: str, what: str) -> timedelta:
     try:
-        return durationpy.from_str(text.strip())  # type: ignore[no-any-return] # durationpy is untyped
+        return durationpy.from_str(text.strip())
     except (durationpy.DurationError, OverflowError, ValueError):
         raise ValueError(f"{what}: {text!r} is no duration; write e.g. '500ms', '30s', '5m', '1h30m', '3d'") from None

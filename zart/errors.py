@@ -38,6 +38,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from attrs import field, frozen
@@ -128,7 +129,9 @@ class PayloadTooLarge(SchedulerError, ValueError):
         self.what = what
         self.size = size
         self.limit = limit
-        super().__init__(f"{what} takes {size:,} bytes, more than the limit of {limit:,}; store it elsewhere and pass a reference")
+        super().__init__(
+            f"{what} takes {size:,} bytes, more than the limit of {limit:,}; store it elsewhere and pass a reference"
+        )
 
 
 class NotSupported(SchedulerError):
@@ -239,7 +242,7 @@ class EventTimeout(StepError, TimeoutError):
 
     def __init__(self, event: str, name: str | None = None) -> None:
         self.event = event
-        self.name = event if name is None else name
+        self.name: str = event if name is None else name
         super().__init__(f"no event {event!r} came before the deadline of the wait {self.name!r}")
 
 
@@ -281,7 +284,7 @@ class RetryAfter(ZartError):
     """Raise it from a step to set the delay before its next retry; the retry policy still counts it."""
 
     def __init__(self, delay: Duration, cause: BaseException | str | None = None) -> None:
-        self.delay = to_timedelta(delay, "delay")
+        self.delay: timedelta = to_timedelta(delay, "delay")
         self.cause = cause
         super().__init__(f"try again in {self.delay.total_seconds():g} s" + ("" if cause is None else f": {cause}"))
 

@@ -1,14 +1,15 @@
 """Randomness and identifiers: the port, its real implementation, and the rule for names."""
 
 import random
+import sys
 import unicodedata
 import uuid
 from collections.abc import Callable
 from typing import Protocol
 
-try:
-    from uuid import uuid7 as _uuid7  # type: ignore[attr-defined] # Python 3.14
-except ImportError:
+if sys.version_info >= (3, 14):
+    from uuid import uuid7 as _uuid7
+else:
     from uuid_utils.compat import uuid7 as _uuid7
 
 LONGEST_NAME = 255

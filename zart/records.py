@@ -1,18 +1,19 @@
 """What crosses the storage port: plain data, opened by nobody on the way.
 
-A run's history is a list of `StepRecord`s, insert-only, in the order of their `seq`. Three phases tell all that can be told about
-an operation:
+A run's history is a list of `StepRecord`s, insert-only, in the order of their `seq`. Three phases tell all that can be told
+about an operation:
 
 * *opened*: it has begun and has a deadline (`due_at`); waits always, steps when somebody may want to know;
 * *attempt*: one call of a step's function failed (`payload` is the failure) and the next is due at `due_at`;
 * *outcome*: what it came to, `ok` or not; its place in the history is its turn. The outcome of an event wait names the mail it
   took (`mail`) and has no payload of its own.
 
-Records of kind `BODY` have an empty name and speak of the handler itself: an *attempt* is a failed attempt of the body (its payload
-lists the outcomes that are reopened) or a refused replay, the *outcome* is the failure that was saved before `on_failure` ran.
+Records of kind `BODY` have an empty name and speak of the handler itself: an *attempt* is a failed attempt of the body (its
+payload lists the outcomes that are reopened) or a refused replay, the *outcome* is the failure that was saved before
+`on_failure` ran.
 
-All times are instants (`zart.clock`), all lengths microseconds, all payloads text made by `zart.codec` that a scheduler stores and
-hands back unread.
+All times are instants (`zart.clock`), all lengths microseconds, all payloads text made by `zart.codec` that a scheduler stores
+and hands back unread.
 """
 
 from collections.abc import Mapping, Sequence

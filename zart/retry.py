@@ -15,11 +15,16 @@ ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 _LONGEST: Micros = micros(LONGEST)
 
 
-def _error_types(types: ErrorTypes) -> tuple[type[BaseException], ...]:
+def error_types(types: ErrorTypes, what: str = "retry_on and give_up_on") -> tuple[type[BaseException], ...]:
+    """Return exception classes as a tuple.
+
+    Raises:
+        TypeError: something in it is no exception class.
+    """
     given = types if isinstance(types, tuple) else (types,)
     for each in given:
         if not (isinstance(each, type) and issubclass(each, BaseException)):
-            raise TypeError(f"retry_on and give_up_on take exception classes, not {each!r}")
+            raise TypeError(f"{what} takes exception classes, not {each!r}")
     return given
 
 
@@ -33,9 +38,10 @@ def _whole(value: int) -> int:
 class RetryConfig:
     """A retry policy. `max_retries` counts retries, not attempts: 3 means up to 4 calls.
 
-    Use the constructors `none`, `fixed`, `linear` and `exponential`. `max_delay` caps each delay. `jitter` is "none", "full" (between
-    0 and the delay) or "equal" (between half the delay and the delay). `retry_on` names the exception types worth another try
-    (default: every `Exception`, but not the step's declared business errors); `give_up_on` names those that are not.
+    Use the constructors `none`, `fixed`, `linear` and `exponential`. `max_delay` caps each delay. `jitter` is "none", "full"
+    (between 0 and the delay) or "equal" (between half the delay and the delay). `retry_on` names the exception types worth
+    another try (default: every `Exception`, but not the step's declared business errors); `give_up_on` names those that are
+    not.
 
     Raises:
         ValueError: a negative count, a bad duration or an unknown jitter.
@@ -48,8 +54,8 @@ class RetryConfig:
     multiplier: float = 2.0
     max_delay: timedelta | None = None
     jitter: Jitter = field(default="none", validator=validators.in_(("none", "full", "equal")))
-    retry_on: tuple[type[BaseException], ...] = field(default=(), converter=_error_types)
-    give_up_on: tuple[type[BaseException], ...] = field(default=(), converter=_error_types)
+    retry_on: tuple[type[BaseException], ...] = field(default=(), converter=error_types)
+    give_up_on: tuple[type[BaseException], ...] = field(default=(), converter=error_types)
 
     @classmethod
     def none(cls) -> Self:
@@ -129,7 +135,7 @@ class RetryConfig:
                 full = first * retry
             case "exponential":
                 # 1000 is far past the cap for any multiplier above 1.04 and far below what a float can hold at 2.0.
-                growth = self.multiplier ** min(retry - 1, 1000) if self.multiplier <= 2.0 else self.multiplier ** min(retry - 1, 100)
+                growth = self.multiplier ** min(retry - 1, 1000 if self.multiplier <= 2.0 else 100)
                 full = int(min(first * growth, float(cap)))
             case _:
                 full = first
@@ -143,7 +149,7 @@ class RetryConfig:
                 return full
 
     def retries(self, error: BaseException, declared: tuple[type[BaseException], ...] = ()) -> bool:
-        """Whether this error is worth another try; `declared` are the business errors, decisions unless `retry_on` names them."""
+        """Whether this error is worth another try; `declared` business errors are decisions unless `retry_on` names them."""
         if self.give_up_on and isinstance(error, self.give_up_on):
             return False
         if self.retry_on:

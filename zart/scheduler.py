@@ -1,41 +1,41 @@
 """The storage port: seven operations that a backend offers, and the rules it keeps.
 
-The runtime decides, the scheduler stores: it opens no payload and knows no state machine beyond what is said here. The in-memory
-scheduler is the specification in code; `zart.testing.contract` is the specification as tests, and the numbers below are in their
-titles.
+The runtime decides, the scheduler stores: it opens no payload and knows no state machine beyond what is said here. The
+in-memory scheduler is the specification in code; `zart.testing.contract` is the specification as tests, and the numbers below
+are in their titles.
 
-An execution may be claimed exactly when its `due_at` is set and has passed by storage's clock. `due_at` is None while it runs, when
-it waits without a deadline, and after its end.
+An execution may be claimed exactly when its `due_at` is set and has passed by storage's clock. `due_at` is None while it runs,
+when it waits without a deadline, and after its end.
 
 1.  `start` opens a run where the id is new, or where its last run has ended and `reuse` allows another; otherwise it says what
-    it found. A start whose `start_key` any run of the id has *is* that start, whatever has become of it. The answers come in the order
-    of the starts; one id twice in one call is two starts in that order.
+    it found. A start whose `start_key` any run of the id has *is* that start, whatever has become of it. The answers come in
+    the order of the starts; one id twice in one call is two starts in that order.
 2.  `claim` returns at most `limit` executions of the queues and tasks asked for, those due longest first, never one to two
-    callers, never waiting for another caller. A worker that is not registered, was declared dead, or whose lease has passed gets
-    `WorkerNotAlive`. Each claimed execution gets `fence + 1`, status running, this worker, `due_at` None, its first `started_at` and,
-    if its task has one, its deadline; and comes with its input, all its records and all its mail. `Claim.seen` is the last mail really
-    carried. At most `suspects` of them have `SUSPECT` or more crashes.
+    callers, never waiting for another caller. A worker that is not registered, was declared dead, or whose lease has passed
+    gets `WorkerNotAlive`. Each claimed execution gets `fence + 1`, status running, this worker, `due_at` None, its first
+    `started_at` and, if its task has one, its deadline; and comes with its input, all its records and all its mail.
+    `Claim.seen` is the last mail really carried. At most `suspects` of them have `SUSPECT` or more crashes.
 3.  `commit` is atomic per call, and answers in the order of the commits. A commit whose token's fence is not the stored one, or
-    whose execution is not running, is *lost*: nothing of it is applied, the others are. A record whose `seq` the run already has is
-    left as it is: the first one wins. Saved outcomes reset the crash count. A move whose fence is the stored one and whose execution
-    no longer runs was applied before its reply was lost: *applied* again. A move ends the worker's hold; a terminal status absorbs everything
-    and sets `completed_at`.
+    whose execution is not running, is *lost*: nothing of it is applied, the others are. A record whose `seq` the run already
+    has is left as it is: the first one wins. Saved outcomes reset the crash count. A move whose fence is the stored one and
+    whose execution no longer runs was applied before its reply was lost: *applied* again. A move ends the worker's hold; a
+    terminal status absorbs everything and sets `completed_at`.
 4.  A move with `seen` parks only if the mailbox has not grown past it; otherwise the execution becomes due now, with status
     pending. A record with `seen` is withheld if the mailbox has grown past it (unless its `seq` is already there), is named in
     `Committed.withheld`, and the new mail comes back. Every reply brings the mail past the commit's `seen`.
 5.  `deliver` appends to the mailbox of the execution's current run in order, ignores an `event_id` that the run has, makes a
     *waiting* execution due now, and answers recorded, duplicate, finished or unknown, in the order of the events.
-6.  `cancel` ends what is not finished, raises its fence, and reports for each known id the status now true and whether this call
-    did it.
-7.  `beat` renews the worker's lease and, if it is in time, declares dead whose lease has passed, or lies more than two leases in the
-    future. Whatever runs under a worker that is not alive is taken over: fence raised, status pending, due now, at most `TAKEOVER` of
-    them per beat, in id order. Each counts one crash and remembers the worker; but if the dead worker held a suspect, only that
-    one counts. An execution still running five seconds past its deadline is taken over from a living worker too, and counts
-    nothing. A worker declared dead learns so from its next beat, and may never come back under that id.
+6.  `cancel` ends what is not finished, raises its fence, and reports for each known id the status now true and whether this
+    call did it.
+7.  `beat` renews the worker's lease and, if it is in time, declares dead whose lease has passed, or lies more than two leases
+    in the future. Whatever runs under a worker that is not alive is taken over: fence raised, status pending, due now, at most
+    `TAKEOVER` of them per beat, in id order. Each counts one crash and remembers the worker; but if the dead worker held a
+    suspect, only that one counts. An execution still running five seconds past its deadline is taken over from a living worker
+    too, and counts nothing. A worker declared dead learns so from its next beat, and may never come back under that id.
 8.  What several rows need is locked in id order.
 9.  One bad row never stops the others: it is *refused* with its reason.
-10. Every operation may be repeated after a lost reply and then answers as the first time, save that a claim's executions come back
-    when their worker's lease ends.
+10. Every operation may be repeated after a lost reply and then answers as the first time, save that a claim's executions come
+    back when their worker's lease ends.
 
 Faults of storage itself are `StorageUnavailable` after the backend's own bounded retries; nothing is half done then.
 """

@@ -1,0 +1,82 @@
+# Everything that is done with this project. `make` alone lists it.
+
+# The first of these that is Python 3.11 or later makes .venv; `make PYTHON=/path/to/python …` overrules.
+PYTHONS := python3 python3.14 python3.13 python3.12 python3.11 python
+PYTHON ?=
+# What pytest is given beyond pyproject.toml, e.g. `make test ARGS="-k codec -x"`.
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+BASE := $(VENV)/.installed-base
+DEV := $(VENV)/.installed-dev
+PINS := setup.cfg pyproject.toml constraints.txt
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check check-lint check-types check-public-types check-layers bench docs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-12s %s\n", $$1, $$2 }'
+
+demo: $(BASE) ## run a data pipeline on SQLite, kill its worker, watch it finish
+	$(BIN)/zart demo
+
+test: $(DEV) ## run all tests
+	$(BIN)/pytest --numprocesses auto $(ARGS)
+
+check: check-lint check-types check-public-types check-layers ## lint, format, types and layers; all of them with `make -k check`
+
+check-lint: $(DEV)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+check-types: $(DEV)
+	$(BIN)/mypy $(wildcard zart tests/typing benchmarks) $(wildcard examples/*.py)
+
+# --verifytypes looks for the package with the python that comes first on the path, whatever its options say.
+check-public-types: $(DEV)
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/pyright --verifytypes zart --ignoreexternal
+	$(if $(wildcard tests/typing/*.py),$(BIN)/pyright)
+
+check-layers: $(DEV)
+	$(BIN)/lint-imports --no-logo
+
+bench: $(DEV) ## measure, beside the limits of this machine
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: $(DEV) ## build docs/_build; every warning is an error
+	$(BIN)/sphinx-build --quiet -W -n --keep-going docs docs/_build
+	@echo docs/_build/index.html
+
+clean: ## remove what was built and cached, except .venv
+	rm -rf build dist docs/_build .bench .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# A stamp is touched last: an interrupted installation is repeated. The one for developers holds all of the other.
+$(BASE): $(PINS) | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable . --constraint constraints.txt
+	@touch $@
+
+$(DEV): $(PINS) | $(BIN)/pip
+	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
+	@touch $(BASE) $@
+
+$(BIN)/pip:
+	@for python in $(or $(PYTHON),$(PYTHONS)); do \
+	    "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; \
+	    python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "Zart needs Python 3.11 or later, and none of these is: $(or $(PYTHON),$(PYTHONS))." >&2; \
+	    echo "Install one, or name it: make PYTHON=/path/to/python3" >&2; \
+	    exit 1; \
+	fi; \
+	if ! "$$python" -c 'import ensurepip, venv' 2>/dev/null; then \
+	    version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	    echo "$$python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python$$version-venv" >&2; \
+	    exit 1; \
+	fi; \
+	echo "$$python -m venv $(VENV)"; \
+	"$$python" -m venv $(VENV)

@@ -1,0 +1,212 @@
+"""How a step's function is carried out: its attempts, its timeouts, and what becomes of its result."""
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NoReturn
+
+from zart.clock import SECOND, Instant, Micros, Timer, micros
+from zart.codec import check_size
+from zart.errors import DeserializationError, InsideStep, NonRetryable, PayloadTooLarge, RetryAfter, RetryExhausted, StepTimedOut, UndeclaredType
+from zart.operations import Desk, ExecutionInfo, Operation
+from zart.outcome import save_error, step_failed
+from zart.records import StepRecord
+from zart.status import Phase, StepKind
+from zart.steps import CURRENT, Step
+from zart.turns import BODY
+
+
+class StepScope:
+    """What the context variable holds while a step's function runs."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: "StepCall") -> None:
+        self._call = call
+
+    @property
+    def info(self) -> ExecutionInfo:
+        """The execution, with the step's attempt and limit."""
+        call = self._call
+        whole = call.desk.info
+        attempt, limit = call.attempts - 1, call.step.options.retry.max_retries
+        return ExecutionInfo(whole.execution_id, whole.task_name, whole.data, attempt, limit, cancelled=call.settled)
+
+    def require(self, step: Step[Any]) -> NoReturn:
+        """Refuse: steps do not nest."""
+        raise InsideStep(
+            f"step {step.name!r} was awaited inside the function of step {self._call.name!r}; steps do not nest:"
+            " call its function directly, or await the step in the handler's body"
+        )
+
+
+class StepCall(Operation):
+    """A step: its function is called under its policy until there is an outcome to save."""
+
+    def __init__(self, desk: Desk, step: Step[Any], *, scheduled: bool = False) -> None:
+        super().__init__(desk, step.name, StepKind.STEP, step.codec, step.options.raises, scheduled)
+        self.step = step
+        self.deadline: Instant | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._limit: Timer | None = None
+
+    def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
+        """Call the function, or wait for the next attempt's time."""
+        options = self.step.options
+        if opened is not None:
+            self.opened = True
+            self.deadline = opened.due_at
+        if options.timeout is not None and not options.per_attempt and self.deadline is None:
+            self.deadline = self.desk.now() + options.timeout
+            self.open(self.deadline)
+        if attempt is not None:
+            self.attempts = attempt.attempts
+            self._wait_until(attempt.due_at or 0)
+        else:
+            self._start()
+
+    def abandon(self) -> None:
+        """Stop the function; whatever it still does is nobody's business."""
+        super().abandon()
+        self._stop_limit()
+        if self._task is not None:
+            self._task.cancel()
+
+    def noted(self) -> None:
+        """The failed attempt is durable: wait for the next one's time."""
+        if not self.settled:
+            self._wait_until(self.due_at or 0)
+
+    def _wait_until(self, due_at: Instant) -> None:
+        if self.deadline is not None and self.deadline < due_at:
+            due_at = self.deadline
+        self.due_at = due_at
+        if due_at <= self.desk.now():
+            self._start()
+            return
+        self.waits = True
+        self.timer_at(due_at, self._start)
+
+    def _start(self) -> None:
+        desk = self.desk
+        self.waits = False
+        self.due_at = None
+        if self.settled or not desk.may_start(self):
+            return  # the run begins it again when the worker's lease is fresh
+        if self.deadline is not None:
+            if self.deadline <= desk.now():
+                self._time_out()
+                return
+            self.timer_at(self.deadline, self._time_out)
+        options = self.step.options
+        if options.timeout is not None and options.per_attempt:
+            self._limit = desk.clock.call_later(options.timeout / SECOND, self._time_out)
+        self.attempts += 1
+        desk.observer.step_started(desk.info.execution_id, self.name, self.attempts)
+        context = self.context.copy()
+        context.run(_enter, self)
+        self._task = asyncio.get_running_loop().create_task(
+            self._call(), context=context, name=f"{desk.info.execution_id}/{self.name}"
+        )
+
+    def resume(self) -> None:
+        """Start what the stale lease has held back."""
+        self._start()
+
+    async def _call(self) -> None:
+        step = self.step
+        try:
+            if is_coroutine_function(step.fn):
+                result = await step.fn(*step.args)
+            else:
+                result = await self.desk.spawner.call(f"{self.desk.info.execution_id}/{self.name}", partial(step.fn, *step.args))
+                if inspect.isawaitable(result):
+                    result = await result
+        except BaseException as error:  # noqa: BLE001 # SystemExit or a CancelledError of its own are the step's failure, not the worker's
+            if not self.settled:
+                self._stop_limit()
+                self._failed(error)
+            return
+        if not self.settled:
+            self._stop_limit()
+            self._succeeded(result)
+
+    def _succeeded(self, result: Any) -> None:
+        what = f"the result of step {self.name!r}"
+        try:
+            payload, value = self.codec.through(result, what)
+            check_size(payload, self.desk.payload_limit, what)
+        except (UndeclaredType, PayloadTooLarge, DeserializationError) as error:
+            # Its effect has happened; calling it again would double that.
+            self._settle_error(error)
+        else:
+            self.desk.settle(self, True, payload, value)
+
+    def _failed(self, error: BaseException) -> None:
+        policy, declared = self.step.options.retry, self.step.options.raises
+        delay: Micros | None = None
+        again = True
+        if isinstance(error, RetryAfter):
+            delay = micros(error.delay)
+            error = _cause(error)
+        elif isinstance(error, NonRetryable):
+            again = False
+            error = _cause(error)
+        if again and delay is None:
+            again = policy.retries(error, declared)
+        if again and self.attempts <= policy.max_retries:
+            if delay is None:
+                delay = policy.delay_before(self.attempts, self.desk.randomness.random())
+            self.due_at = self.desk.now() + delay
+            self.desk.note(self, Phase.ATTEMPT, self.due_at, save_error(self._as_seen(error), declared, self.name))
+        elif again and policy.max_retries > 0:
+            seen = self._as_seen(error)
+            exhausted = RetryExhausted(self.name, self.attempts, seen)
+            exhausted.__cause__ = seen
+            self._settle_error(exhausted)
+        else:
+            self._settle_error(self._as_seen(error))
+
+    def _as_seen(self, error: BaseException) -> BaseException:
+        """Return the error as the body sees it: a declared one as itself, any other as StepFailed."""
+        declared = self.step.options.raises
+        if declared and isinstance(error, declared):
+            try:
+                error.zart_step = self.name  # type: ignore[attr-defined] # documented attribute of business errors
+            except Exception:  # noqa: BLE001 # a class may refuse attributes; the error matters more than its label
+                return error
+            return error
+        return step_failed(self.name, error)
+
+    def _settle_error(self, error: BaseException) -> None:
+        self.desk.settle(self, False, save_error(error, self.step.options.raises, self.name), error)
+
+    def _time_out(self) -> None:
+        timeout = self.step.options.timeout
+        if self._task is not None:
+            self._task.cancel()
+        self._stop_limit()
+        self._settle_error(StepTimedOut(self.name, None if timeout is None else timeout / SECOND))
+
+    def _stop_limit(self) -> None:
+        if self._limit is not None:
+            self._limit.cancel()
+            self._limit = None
+
+
+def is_coroutine_function(fn: Callable[..., Any]) -> bool:
+    """Whether calling `fn` gives a coroutine to await on the loop; everything else belongs into a thread."""
+    code = getattr(fn, "__code__", None)
+    if code is not None:
+        return bool(code.co_flags & inspect.CO_COROUTINE)
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 # its kind is asked
+
+
+def _enter(call: StepCall) -> None:
+    BODY.set(None)
+    CURRENT.set(StepScope(call))
+
+
+def _cause(error: NonRetryable | RetryAfter) -> BaseException:
+    return error.cause if isinstance(error.cause, BaseException) else error

@@ -1,0 +1,376 @@
+"""The way in from outside an execution: for web servers, scripts and agents."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Generic, Protocol, TypeVar, cast
+
+from attrs import field, frozen
+
+from zart.clock import Clock, SystemClock, instant, micros, moment
+from zart.codec import ANY, Codec, check_size, codec_for
+from zart.durations import Duration, to_timedelta
+from zart.errors import (
+    DeserializationError,
+    ExecutionAlreadyExists,
+    ExecutionCancelled,
+    ExecutionFailed,
+    ExecutionFinished,
+    ExecutionNotFound,
+    WaitTimedOut,
+)
+from zart.handler import TaskHandler
+from zart.ids import Randomness, SystemRandomness, check_name
+from zart.outcome import load_failure
+from zart.records import Delivery, Event, Execution, NewExecution, Query, Reuse, Started
+from zart.registry import data_codec, output_codec
+from zart.report import DurableExecutionStatus, report
+from zart.retry import error_types
+from zart.scheduler import Inspector, Scheduler
+from zart.status import ExecutionStatus
+
+D = TypeVar("D")
+O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D
+
+PAYLOAD_LIMIT = 2 * 1024 * 1024
+BULK = 1000
+"""How many starts go into one round trip."""
+SHORT_WAIT = timedelta(seconds=30)
+_FIRST_GAP, _LONGEST_GAP = timedelta(milliseconds=100), timedelta(seconds=1)
+
+
+class Store(Scheduler, Inspector, Protocol):
+    """What the client talks to."""
+
+
+@frozen
+class ScheduleResult:
+    """The record part of a handle: what a start came to, as of the start."""
+
+    execution_id: str
+    task_name: str
+    run: int
+    status: ExecutionStatus
+    scheduled_at: datetime
+
+
+@frozen
+class ExecutionHandle(ScheduleResult, Generic[O]):
+    """A started execution, pinned to its run."""
+
+    _client: "DurableScheduler" = field(repr=False, eq=False)
+    _output: Codec = field(repr=False, eq=False)
+    _raises: tuple[type[BaseException], ...] = field(default=(), repr=False, eq=False)
+
+    async def record(self) -> DurableExecutionStatus:
+        """Return the run's record as it is now."""
+        return await self._client.status(self.execution_id, self.run)
+
+    async def result(self, timeout: Duration) -> O:
+        """Wait for the run to end and return its output.
+
+        Raises:
+            WaitTimedOut: it has not ended in time; it goes on.
+            ExecutionFailed: it failed.
+            ExecutionCancelled: it was cancelled.
+        """
+        record = await self._client.wait(self.execution_id, timeout, run=self.run)
+        return cast("O", unwrap(record, self._output, self._raises))
+
+    async def cancel(self) -> bool:
+        """Cancel the execution; return whether this call did it."""
+        return await self._client.cancel(self.execution_id)
+
+    async def send(self, event_name: str, payload: Any = None, *, event_id: str | None = None) -> Delivery:
+        """Send an event to this run.
+
+        Raises:
+            ExecutionFinished: the run has ended, or another has begun.
+        """
+        return await self._client.offer_event(self.execution_id, event_name, payload, event_id=event_id, run=self.run)
+
+
+def unwrap(record: DurableExecutionStatus, output: Codec, raises: tuple[type[BaseException], ...] = ()) -> Any:
+    """Return the decoded output of a finished execution.
+
+    Raises:
+        ExecutionFailed: it failed.
+        ExecutionCancelled: it was cancelled.
+        DeserializationError: the output is not of the type asked for.
+    """
+    match record.status:
+        case ExecutionStatus.COMPLETED:
+            if record.raw_result is None:
+                raise DeserializationError(f"execution {record.execution_id!r} completed without a stored result")
+            return output.decode(record.raw_result)
+        case ExecutionStatus.FAILED:
+            raise ExecutionFailed(load_failure(record.raw_result or "", raises), record.execution_id)
+        case _:
+            raise ExecutionCancelled(record.execution_id)
+
+
+class DurableScheduler:
+    """The client: starts executions, sends them events, and reads what became of them.
+
+    It needs no handlers and no worker in its process. Times and ids may be given; durations are timedeltas, seconds or text.
+    """
+
+    def __init__(self, scheduler: Store, *, clock: Clock | None = None, randomness: Randomness | None = None) -> None:
+        self.scheduler = scheduler
+        self._clock = clock or SystemClock()
+        self._randomness = randomness or SystemRandomness()
+
+    # ---- starting ---------------------------------------------------------------------------------------------------
+
+    async def start(
+        self,
+        execution_id: str,
+        task_name: str,
+        data: Any = None,
+        *,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        reuse: str = "ended",
+        start_key: str | None = None,
+    ) -> ExecutionHandle[Any]:
+        """Start an execution with JSON-like data; it is durable when this returns.
+
+        On an id that has ended, `reuse` decides: "ended" opens a new run, "failed" only after failed or cancelled, "never" not at all.
+        A repeated `start_key` is the same start.
+
+        Raises:
+            ExecutionAlreadyExists: the id is live, or ended and may not be used again.
+            UndeclaredType: the data is not JSON-like; use `start_for`.
+            PayloadTooLarge: the data is too large to save.
+            ValueError: a bad id, name, duration or reuse; both `delay` and `at`; a naive `at`.
+        """
+        new = self._new(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
+        return self._handle(new, (await self.scheduler.start([new]))[0], ANY)
+
+    async def start_for(
+        self,
+        handler: TaskHandler[D, O] | type[TaskHandler[D, O]],
+        execution_id: str,
+        data: D = cast("D", None),  # noqa: B008 # a handler without input takes none
+        *,
+        task_name: str | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        reuse: str = "ended",
+        start_key: str | None = None,
+    ) -> ExecutionHandle[O]:
+        """Start an execution of a handler, with the handler's own input type; the rest is as for `start`."""
+        name = task_name or handler.name
+        new = self._new(execution_id, name, data_codec(handler), data, delay, at, queue or handler.queue, reuse, start_key)
+        return self._handle(new, (await self.scheduler.start([new]))[0], output_codec(handler), error_types(handler.raises, "raises"))
+
+    async def start_many(self, items: Iterable[tuple[str, str, Any]]) -> list[ExecutionHandle[Any]]:
+        """Start many executions, given as (execution_id, task_name, data), in order; one round trip per thousand.
+
+        Raises:
+            ExecutionAlreadyExists: an id is taken. What came before it in the same or an earlier round trip is started, and so
+                may be what came after it in the same one.
+        """
+        handles: list[ExecutionHandle[Any]] = []
+        batch: list[NewExecution] = []
+        for execution_id, task_name, data in items:
+            batch.append(self._new(execution_id, task_name, ANY, data, None, None, None, "ended", None))
+            if len(batch) == BULK:
+                handles += await self._start_batch(batch)
+                batch = []
+        return handles + await self._start_batch(batch)
+
+    async def _start_batch(self, batch: Sequence[NewExecution]) -> list[ExecutionHandle[Any]]:
+        answers = await self.scheduler.start(batch) if batch else ()
+        return [self._handle(new, answer, ANY) for new, answer in zip(batch, answers, strict=True)]
+
+    def _new(
+        self,
+        execution_id: str,
+        task_name: str,
+        codec: Codec,
+        data: Any,
+        delay: Duration | None,
+        at: datetime | None,
+        queue: str | None,
+        reuse: str,
+        start_key: str | None,
+    ) -> NewExecution:
+        check_name(execution_id, "execution id")
+        if delay is not None and at is not None:
+            raise ValueError("give delay or at, not both")
+        if reuse not in tuple(Reuse):
+            raise ValueError(f"reuse must be 'ended', 'failed' or 'never', not {reuse!r}")
+        what = f"the data of execution {execution_id!r}"
+        payload, _ = codec.through(data, what)
+        check_size(payload, PAYLOAD_LIMIT, what)
+        return NewExecution(
+            execution_id,
+            check_name(task_name, "task name"),
+            payload,
+            str(self._randomness.uuid()) if start_key is None else check_name(start_key, "start_key"),
+            "default" if queue is None else check_name(queue, "queue"),
+            Reuse(reuse),
+            None if delay is None else micros(to_timedelta(delay, "delay")),
+            None if at is None else instant(at),
+        )
+
+    def _handle(
+        self, new: NewExecution, started: Started, output: Codec, raises: tuple[type[BaseException], ...] = ()
+    ) -> ExecutionHandle[Any]:
+        if not started.accepted:
+            raise ExecutionAlreadyExists(new.id, started.status)
+        return ExecutionHandle(new.id, new.task, started.run, started.status, moment(started.scheduled_at), self, output, raises)
+
+    # ---- reading ----------------------------------------------------------------------------------------------------
+
+    async def status(self, execution_id: str, run: int | None = None) -> DurableExecutionStatus:
+        """Return an execution's record with its steps and what it waits for; the current run's, or that of `run`.
+
+        Raises:
+            ExecutionNotFound: no such execution or run.
+        """
+        execution = await self._get(execution_id, run)
+        return report(execution, await self.scheduler.history(execution_id, execution.run))
+
+    async def list_executions(
+        self,
+        *,
+        status: ExecutionStatus | str | None = None,
+        task_name: str | None = None,
+        limit: int = 100,
+        offset: int = 0,
+        after: str | None = None,
+        order: str = "desc",
+        steps: bool = False,
+    ) -> list[DurableExecutionStatus]:
+        """Return executions, newest first; `after` is the `execution_id` of the last one of the page before.
+
+        Raises:
+            ValueError: an unknown status or order, or a limit or offset that is no count.
+        """
+        if order not in ("asc", "desc"):
+            raise ValueError(f"order must be 'asc' or 'desc', not {order!r}")
+        for what, number, least in (("limit", limit, 1), ("offset", offset, 0)):
+            if isinstance(number, bool) or not isinstance(number, int) or number < least:
+                raise ValueError(f"{what} must be a whole number from {least}, not {number!r}")
+        statuses = () if status is None else (ExecutionStatus(status),)
+        tasks = () if task_name is None else (task_name,)
+        page = await self.scheduler.find(Query(statuses, tasks, limit, offset, after, order == "desc"))
+        if not steps:
+            return [report(execution) for execution in page.executions]
+        return [report(each, await self.scheduler.history(each.id, each.run)) for each in page.executions]
+
+    async def wait(
+        self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
+    ) -> DurableExecutionStatus:
+        """Return the record once the run has ended; it stays with the run that it first saw.
+
+        Raises:
+            WaitTimedOut: it has not ended in time; it goes on.
+            ExecutionNotFound: no such execution or run.
+        """
+        patience = to_timedelta(timeout, "timeout")
+        fixed = None if poll_interval is None else to_timedelta(poll_interval, "poll_interval")
+        gap = fixed or _FIRST_GAP
+        end = self._clock.monotonic() + patience.total_seconds()
+        while True:
+            execution = await self._get(execution_id, run)
+            run = execution.run
+            if execution.status.is_terminal:
+                return report(execution, await self.scheduler.history(execution_id, run))
+            left = timedelta(seconds=max(0.0, end - self._clock.monotonic()))
+            if not left:
+                raise WaitTimedOut(execution_id, patience.total_seconds())
+            await self.scheduler.wait([execution_id], min(gap, left))
+            if fixed is None:
+                gap = min(gap * 2, _LONGEST_GAP)
+
+    async def wait_completion(
+        self, execution_id: str, output_type: Any, timeout: Duration, poll_interval: Duration | None = None
+    ) -> Any:
+        """Return the output, decoded as `output_type`.
+
+        Raises:
+            WaitTimedOut: it has not ended in time; it goes on.
+            ExecutionFailed: it failed.
+            ExecutionCancelled: it was cancelled.
+            DeserializationError: the output is not of this type.
+        """
+        return unwrap(await self.wait(execution_id, timeout, poll_interval), codec_for(output_type))
+
+    async def wait_completion_with_timeout(self, execution_id: str, output_type: Any, timeout: Duration) -> Any:
+        """Do the same as `wait_completion`, for at most 30 seconds."""
+        return await self.wait_completion(execution_id, output_type, min(to_timedelta(timeout, "timeout"), SHORT_WAIT))
+
+    async def wait_for(
+        self, handler: TaskHandler[D, O] | type[TaskHandler[D, O]], execution_id: str, timeout: Duration
+    ) -> O:
+        """Return the output as the handler types it; raises as `wait_completion` does."""
+        record = await self.wait(execution_id, timeout)
+        return cast("O", unwrap(record, output_codec(handler), error_types(handler.raises, "raises")))
+
+    async def start_and_wait_for(
+        self,
+        handler: TaskHandler[D, O] | type[TaskHandler[D, O]],
+        execution_id: str,
+        data: D,
+        timeout: Duration,
+        *,
+        task_name: str | None = None,
+    ) -> O:
+        """Start an execution and return its output; raises as `start_for` and `wait_for` do."""
+        handle = await self.start_for(handler, execution_id, data, task_name=task_name)
+        return await handle.result(timeout)
+
+    async def _get(self, execution_id: str, run: int | None) -> Execution:
+        execution = await self.scheduler.get(check_name(execution_id, "execution id"), run)
+        if execution is None:
+            raise ExecutionNotFound(execution_id)
+        return execution
+
+    # ---- acting -----------------------------------------------------------------------------------------------------
+
+    async def cancel(self, execution_id: str) -> bool:
+        """Cancel an execution: at once when pending or waiting, within two seconds when running.
+
+        Returns whether this call cancelled it; False when it had ended.
+
+        Raises:
+            ExecutionNotFound: no such execution.
+        """
+        found = await self.scheduler.cancel([check_name(execution_id, "execution id")])
+        if execution_id not in found:
+            raise ExecutionNotFound(execution_id)
+        return found[execution_id][1]
+
+    async def offer_event(
+        self, execution_id: str, event_name: str, payload: Any = None, *, event_id: str | None = None, run: int | None = None
+    ) -> Delivery:
+        """Put an event into the execution's mailbox, whether anybody waits for it yet or not; it is durable when this returns.
+
+        The same `event_id` twice is one event. Returns `Delivery.RECORDED` or `Delivery.DUPLICATE`. The payload is JSON-like data, or of any type
+        that the codec knows: the wait decodes it.
+
+        Raises:
+            ExecutionNotFound: no such execution.
+            ExecutionFinished: it has ended, or `run` is not its current run.
+            PayloadTooLarge: the payload is too large to save.
+        """
+        check_name(execution_id, "execution id")
+        what = f"the payload of event {check_name(event_name, 'event name')!r}"
+        text, _ = event_codec(payload).through(payload, what)
+        check_size(text, PAYLOAD_LIMIT, what)
+        key = str(self._randomness.uuid()) if event_id is None else check_name(event_id, "event_id")
+        delivery = (await self.scheduler.deliver([Event(execution_id, event_name, text, key, run)]))[0]
+        if delivery is Delivery.UNKNOWN:
+            raise ExecutionNotFound(execution_id)
+        if delivery is Delivery.FINISHED:
+            raise ExecutionFinished(execution_id)
+        return delivery
+
+
+def event_codec(payload: Any) -> Codec:
+    """Return the codec for a payload whose type only the sender knows: its own class when that is no JSON type."""
+    return ANY if payload is None or type(payload) in (bool, int, float, str, list, dict) else codec_for(type(payload))

@@ -1,0 +1,148 @@
+"""The codec of a declared type: a value in, text out, and back."""
+
+from typing import Any
+
+from zart.codec.shapes import name_of, shape_of
+from zart.codec.text import TAG, Mismatch, read, too_deep, write
+from zart.errors import DeserializationError, PayloadTooLarge, UndeclaredType
+
+_KEPT = 10_000
+_codecs: dict[Any, "Codec"] = {}
+_unhashable: dict[int, tuple[Any, "Codec"]] = {}
+
+
+class Codec:
+    """Turns values of one declared type into JSON text and back. Get it from `codec_for`."""
+
+    __slots__ = ("_native", "_pack", "_scalar", "_unpack", "declared")
+
+    def __init__(self, declared: Any) -> None:
+        shape = shape_of(declared)
+        self.declared = declared
+        self._pack = shape.pack
+        self._unpack = shape.unpack
+        self._scalar = shape.scalar
+        self._native = declared is Any or declared is object
+
+    def encode(self, value: Any, what: str = "the value") -> str:
+        """Return a value as text; `what` names it in the error.
+
+        Raises:
+            UndeclaredType: it could not come back as it is: not of the declared type, or nested too deeply.
+        """
+        try:
+            return write(self._pack(value))
+        except Mismatch as error:
+            wrong = error
+        except RecursionError:
+            wrong = too_deep()
+        except Exception as error:  # noqa: BLE001 # attributes and hashes are users' code
+            wrong = Mismatch("", value, f"cannot be read: {type(error).__name__}")
+        raise _refusal(what, wrong)
+
+    def decode(self, text: str, what: str = "data") -> Any:
+        """Return the value that a text stands for; `what` names it in the error.
+
+        Raises:
+            DeserializationError: the text is no JSON or not of the declared type; the message has the path of the wrong field.
+        """
+        try:
+            raw = read(text)
+            # Without a tag in it, what JSON said is the value.
+            return raw if self._native and TAG not in text else self._unpack(raw)
+        except Mismatch as error:
+            wrong = error
+        except RecursionError:
+            wrong = too_deep()
+        except Exception as error:  # noqa: BLE001 # hashes and converters are users' code
+            wrong = Mismatch("", None, f"cannot be read: {type(error).__name__}: {error}")
+        said = wrong.reason or f": expected {wrong.expected}, found {wrong.shown}"
+        raise DeserializationError(f"{wrong.place(what)}{'' if said[0] == ':' else ' '}{said}")
+
+    def through(self, value: Any, what: str = "the value") -> tuple[str, Any]:
+        """Return a value as text and as a replay would see it.
+
+        Raises:
+            UndeclaredType: as for `encode`, and if its own class does not take it back.
+        """
+        text = self.encode(value, what)
+        if self._scalar:
+            return text, value
+        try:
+            return text, self.decode(text, what)
+        except DeserializationError as error:
+            raise _refusal(what, Mismatch("", value, f"could not come back: {error}")) from error
+
+    def __repr__(self) -> str:
+        return f"Codec({name_of(self.declared)})"
+
+
+def codec_for(declared: Any) -> Codec:
+    """Return the codec of a declared type: always the same one. `Any` and `object` declare nothing.
+
+    Raises:
+        TypeError: the type, or one inside it, cannot be saved.
+    """
+    try:
+        found = _codecs.get(declared)
+    except TypeError:  # unhashable, such as Annotated[int, []]
+        return _codec_for_unhashable(declared)
+    if found is None:
+        found = _codecs[declared] = Codec(declared)
+    return found
+
+
+def _codec_for_unhashable(declared: Any) -> Codec:
+    kept = _unhashable.get(id(declared))
+    if kept is not None:
+        return kept[1]
+    if len(_unhashable) >= _KEPT:  # made anew by each call: they would fill the memory
+        _unhashable.clear()
+    codec = Codec(declared)
+    # The type is kept with it, or another one could get its id.
+    _unhashable[id(declared)] = declared, codec
+    return codec
+
+
+ANY = codec_for(Any)
+"""The codec of what nothing is declared about: None, bool, int, float, str, list, and dict with text keys, exactly these types."""
+
+
+def check_size(text: str, limit: int, what: str) -> None:
+    """Refuse a text of more than `limit` bytes in UTF-8.
+
+    Raises:
+        PayloadTooLarge: it is larger.
+    """
+    # A character is at most four bytes, and one if all are ASCII, which Python knows without looking.
+    if len(text) * 4 > limit:
+        size = len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+        if size > limit:
+            raise PayloadTooLarge(what, size, limit)
+
+
+def _refusal(what: str, wrong: Mismatch) -> UndeclaredType:
+    place, kind = wrong.place(what), type(wrong.value)
+    if wrong.reason:
+        return _worded(UndeclaredType(place, kind.__name__, wrong.reason), f"{place} {wrong.reason}")
+    if wrong.expected:
+        mend = f"return {wrong.expected}, or declare what it really is"
+        said = f"{place} is of type {kind.__name__}, but {wrong.expected} is declared; {mend}"
+        return _worded(UndeclaredType(place, kind.__name__, mend), said)
+    return UndeclaredType(place, kind.__name__, _mend(kind, inside=bool(wrong.path)))
+
+
+def _worded(error: UndeclaredType, message: str) -> UndeclaredType:
+    """Return the error with a message of its own: what is declared is at odds with the value, not missing."""
+    error.args = (message,)
+    return error
+
+
+def _mend(kind: type, *, inside: bool) -> str:
+    try:
+        shape_of(kind)
+    except TypeError:
+        return f"a {kind.__name__} cannot be saved: return JSON-like data, an attrs class or a dataclass instead"
+    if inside:
+        return "declare the type of the whole: with returns=, or by annotating the function's return type"
+    return f"declare it: returns={kind.__name__}, or annotate the function's return type"

@@ -1,0 +1,65 @@
+"""The class that users subclass to write a durable workflow."""
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+from zart.context import TaskContext
+from zart.durations import Duration
+from zart.errors import ExecutionFailure
+from zart.ids import check_name
+from zart.retry import ErrorTypes, RetryConfig
+
+Data = TypeVar("Data")
+Output = TypeVar("Output")
+
+
+class TaskHandler(ABC, Generic[Data, Output]):
+    """A durable workflow: `run` is its body, and may start again from the top many times.
+
+    Subclass it as `TaskHandler[Data, Output]`; the two types (or else the annotations of `run`) decide how input and output are stored.
+    Register an instance; what it depends on goes into `__init__`.
+
+    Attributes:
+        name: the task's name; default: the class's name.
+        queue: the queue that its executions wait in.
+        max_retries: how many times a failed body runs again, with `RetryConfig.exponential(max_retries, "1s", max_delay="1m",
+            jitter="full")` between; or give `retry` instead.
+        retry: the retry policy of the body; not together with `max_retries`.
+        timeout: the deadline of the whole execution from its scheduled time, waits included; None for none.
+        failure_timeout: the deadline of `on_failure`.
+        raises: exception classes that the body declares as its business errors: they come back as themselves.
+
+    Raises:
+        TypeError: (when the subclass is made) both `retry` and `max_retries` are given.
+        ValueError: (when the subclass is made) the name is empty, too long or has control characters.
+    """
+
+    name: str
+    queue: ClassVar[str] = "default"
+    max_retries: int = 0
+    retry: RetryConfig | None = None
+    timeout: Duration | None = None
+    failure_timeout: Duration = "10m"
+    raises: ErrorTypes = ()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Name the task and refuse contradictions while the class is made."""
+        super().__init_subclass__(**options)
+        if "name" not in cls.__dict__:
+            cls.name = cls.__name__
+        if isinstance(cls.name, str):
+            check_name(cls.name, "task name")
+        if "retry" in cls.__dict__ and "max_retries" in cls.__dict__:
+            raise TypeError(f"{cls.__name__} gives both retry and max_retries; retry has its own max_retries, keep one of the two")
+
+    @abstractmethod
+    async def run(self, ctx: TaskContext, data: Data) -> Output:
+        """Do the work; code outside steps must be free of side effects."""
+
+    async def on_failure(self, ctx: TaskContext, data: Data, failure: ExecutionFailure) -> Output:
+        """Make good what the failed body has done; override it or leave it.
+
+        It runs after the failure has been saved, and the body never runs again. It may use steps. What it returns completes the
+        execution; what it raises leaves it failed with the first failure.
+        """
+        raise failure.error

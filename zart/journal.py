@@ -1,0 +1,106 @@
+"""Group commit: what all executions of a worker have to say goes out together, one statement at a time.
+
+An author that has something to say calls `write`. While one commit is in flight, authors gather; when it returns, the next goes out
+with what they then have to say, everything of one author together. A commit is capped near half of the running executions, so that
+storage writes for one half while Python works for the other; without a cap the two would take turns. An author is told what became
+of its words when they are durable, never before.
+
+When storage is unavailable the same commit is repeated until it is answered: repeating is harmless, forgetting is not.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from zart.clock import Clock
+from zart.errors import SchedulerError
+from zart.ids import Randomness
+from zart.records import Commit, Committed
+from zart.scheduler import Scheduler
+
+logger = logging.getLogger("zart.journal")
+
+SMALLEST_CAP = 16
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+
+
+class Author(Protocol):
+    """An execution that writes."""
+
+    def take(self) -> Commit | None:
+        """Return everything that is to be saved now; None when there is nothing (any more)."""
+        ...
+
+    def saved(self, commit: Commit, answer: Committed) -> None:
+        """Learn what became of it. Must not raise."""
+        ...
+
+
+class Journal:
+    """Collects the words of all running executions and commits them in groups."""
+
+    def __init__(self, scheduler: Scheduler, clock: Clock, randomness: Randomness, running: Callable[[], int]) -> None:
+        self._scheduler = scheduler
+        self._clock = clock
+        self._randomness = randomness
+        self._running = running
+        self._waiting: deque[Author] = deque()
+        self._wake: asyncio.Event = asyncio.Event()
+        self._idle: asyncio.Event = asyncio.Event()
+        self._idle.set()
+        self.commits = 0
+        """How many groups were committed, for measuring."""
+
+    def write(self, author: Author) -> None:
+        """Have an author's words saved with the next group; call it once until `take` was called."""
+        self._waiting.append(author)
+        self._idle.clear()
+        self._wake.set()
+
+    async def flushed(self) -> None:
+        """Wait until nothing is left to say."""
+        await self._idle.wait()
+
+    async def run(self) -> None:
+        """Commit groups until cancelled."""
+        while True:
+            await self._wake.wait()
+            while self._waiting:
+                await self._flush()
+            self._wake.clear()
+            self._idle.set()
+
+    async def _flush(self) -> None:
+        cap = max(SMALLEST_CAP, self._running() // 2)
+        authors: list[Author] = []
+        commits: list[Commit] = []
+        waiting = self._waiting
+        while waiting and len(commits) < cap:
+            author = waiting.popleft()
+            commit = author.take()
+            if commit is not None:
+                authors.append(author)
+                commits.append(commit)
+        if not commits:
+            return
+        answers = await self._commit(commits)
+        self.commits += 1
+        for author, commit, answer in zip(authors, commits, answers, strict=True):
+            author.saved(commit, answer)
+
+    async def _commit(self, commits: list[Commit]) -> "list[Committed]":
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return list(await self._scheduler.commit(commits))
+            except SchedulerError as error:
+                logger.warning("saving %d executions failed, trying again: %s", len(commits), error)
+            except Exception:
+                # A fault of the backend's own. Dropping the words would strand every author in memory, so it is asked again.
+                logger.exception("saving %d executions failed, trying again", len(commits))
+            rang = asyncio.Event()
+            self._clock.call_later(pause * (0.5 + self._randomness.random() / 2), rang.set)
+            await rang.wait()
+            pause = min(pause * 2, _LONGEST_PAUSE)

@@ -1,0 +1,271 @@
+"""The operations of a body: from being asked for to being settled.
+
+An operation is *asked* for by the body under a name. While history is replayed it only waits for its turn. Live it *begins*, and
+*settles* with an outcome, which the run saves and then hands to the body in its turn. A *durable wait* is an operation that needs
+nothing but time or mail to settle: when a body has only those, it can leave memory.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from typing import Any, Protocol
+
+from attrs import define, field, frozen
+
+from zart.clock import SECOND, Clock, Instant, Micros, Timer
+from zart.codec import ANY, Codec
+from zart.errors import DeserializationError, EventTimeout, UndeclaredType
+from zart.ids import Randomness
+from zart.observe import Observer
+from zart.outcome import save_error, step_failed
+from zart.records import StepRecord
+from zart.replay import Mailbox
+from zart.spawner import Spawner
+from zart.status import Phase, StepKind
+
+
+@frozen
+class ExecutionInfo:
+    """What an execution, or a step in it, knows of itself."""
+
+    execution_id: str
+    task_name: str
+    data: Any
+    """The decoded input."""
+    current_attempt: int
+    """Counted from 0: the body's, or inside a step the step's."""
+    max_retries: int
+    cancelled: bool = False
+    """Inside a step: whether nobody waits for its result any more. A function in a thread should look at it now and then."""
+
+    def is_retry(self) -> bool:
+        """Whether this is not the first attempt."""
+        return self.current_attempt > 0
+
+
+class Desk(Protocol):
+    """What an operation needs of the run that it belongs to."""
+
+    clock: Clock
+    randomness: Randomness
+    spawner: Spawner
+    mailbox: Mailbox
+    payload_limit: int
+    observer: Observer
+    info: ExecutionInfo
+
+    def now(self) -> Instant:
+        """Return storage's time, never ahead of it."""
+        ...
+
+    def may_start(self, operation: "Operation") -> bool:
+        """Whether the worker's lease is fresh enough to start a step's function; if not, `resume` is called when it is."""
+        ...
+
+    def note(self, operation: "Operation", phase: Phase, due_at: Instant | None, payload: str | None = None) -> None:
+        """Save an *opened* or *attempt* record; an attempt's `noted` is called when it is durable."""
+        ...
+
+    def settle(self, operation: "Operation", ok: bool, payload: str | None, value: Any) -> None:
+        """Save the outcome and hand it over in its turn."""
+        ...
+
+    def ask(self, operation: "Operation") -> None:
+        """Take an operation that the body asks for.
+
+        Raises:
+            DuplicateStepName: the body has asked for one of this name before.
+        """
+        ...
+
+    def outcome_of(self, operation: "Operation") -> Coroutine[Any, Any, Any]:
+        """Await the outcome of an operation that was asked for: its value, or its error raised."""
+        ...
+
+    def perform(self, operation: "Operation") -> Coroutine[Any, Any, Any]:
+        """Ask for an operation and await its outcome."""
+        ...
+
+
+@define(eq=False)
+class Operation:
+    """One operation of one body. Subclasses say how it begins."""
+
+    desk: Desk
+    name: str
+    kind: StepKind
+    codec: Codec
+    declared: tuple[type[BaseException], ...] = ()
+    """Its business errors."""
+    scheduled: bool = False
+    """Asked for by `schedule`: it is awaited when the body returns."""
+    future: asyncio.Future[None] = field(init=False)
+    """Done when the outcome was handed over; cancelled when its awaiter was."""
+    context: Context = field(init=False, factory=copy_context)
+    """The asker's context variables."""
+    settled: bool = field(init=False, default=False)
+    ok: bool = field(init=False, default=False)
+    value: Any = field(init=False, default=None)
+    mail: int | None = field(init=False, default=None)
+    attempts: int = field(init=False, default=0)
+    due_at: Instant | None = field(init=False, default=None)
+    """When it settles or goes on by itself."""
+    opened: bool = field(init=False, default=False)
+    began_at: Instant = field(init=False, default=0)
+    waits: bool = field(init=False, default=False)
+    """Whether it is a durable wait right now."""
+    timer: Timer | None = field(init=False, default=None)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the future on the running loop."""
+        self.future = asyncio.get_running_loop().create_future()
+
+    def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
+        """Start, or go on after what was recorded of it."""
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Stop without an outcome: nobody awaits it any more."""
+        self.settled = True
+        self.stop_timer()
+
+    def noted(self) -> None:
+        """Go on: the attempt noted last is durable."""
+
+    def resume(self) -> None:
+        """Go on: the worker's lease is fresh again."""
+
+    def withheld(self) -> None:
+        """Go on: the outcome was not saved because new mail came first."""
+
+    def open(self, deadline: Instant | None) -> None:
+        """Record that it has begun, with its deadline."""
+        self.opened = True
+        self.desk.note(self, Phase.OPENED, deadline)
+
+    def timer_at(self, at: Instant, callback: Callable[[], object]) -> None:
+        """Call back at an instant of storage's time; it replaces the timer before."""
+        self.stop_timer()
+
+        def ring() -> None:
+            self.timer = None
+            if self.settled:
+                return
+            left = at - self.desk.now()
+            if left > 0:  # timers may ring a little early, durable ones must not
+                self.timer_at(at, callback)
+            else:
+                callback()
+
+        self.timer = self.desk.clock.call_later(max(0, at - self.desk.now()) / SECOND, ring)
+
+    def stop_timer(self) -> None:
+        """Forget the timer."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+
+    def revive(self, record: StepRecord, mailbox: Mailbox) -> Any:
+        """Return the value of a saved, successful outcome.
+
+        Raises:
+            DeserializationError: it is not of the type now asked for.
+        """
+        payload = record.payload if record.mail is None else mailbox.letter(record.mail).payload
+        return None if payload is None else self.codec.decode(payload)
+
+
+class Capture(Operation):
+    """The first value of a pure function."""
+
+    def __init__(self, desk: Desk, name: str, kind: StepKind, codec: Codec, fn: Callable[[], Any]) -> None:
+        super().__init__(desk, name, kind, codec)
+        self.fn = fn
+
+    def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
+        """Call the function in the asker's context; what it raises is the outcome."""
+        try:
+            payload, value = self.codec.through(self.context.copy().run(self.fn), f"the value of capture {self.name!r}")
+        except Exception as error:  # noqa: BLE001 # the user's function may raise anything, and it is the body's to see
+            failed = error if isinstance(error, UndeclaredType) else step_failed(self.name, error)
+            self.desk.settle(self, False, save_error(failed, (), self.name), failed)
+        else:
+            self.desk.settle(self, True, payload, value)
+
+
+class Sleep(Operation):
+    """A durable sleep; its deadline is fixed when it begins for the first time."""
+
+    def __init__(self, desk: Desk, name: str, length: Micros | None, until: Instant | None) -> None:
+        super().__init__(desk, name, StepKind.SLEEP, ANY)
+        self.length = length
+        self.until = until
+
+    def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
+        """Wait for what is left of it."""
+        if opened is not None and opened.due_at is not None:
+            self.due_at = opened.due_at
+            self.opened = True
+        else:
+            self.due_at = self.until if self.until is not None else self.desk.now() + (self.length or 0)
+        if self.due_at <= self.desk.now():
+            self.desk.settle(self, True, None, None)
+            return
+        self.waits = True
+        self.timer_at(self.due_at, self._wake)
+        if not self.opened:
+            self.open(self.due_at)
+
+    def _wake(self) -> None:
+        self.desk.settle(self, True, None, None)
+
+
+class EventWait(Operation):
+    """A wait for the oldest event of a name that no earlier wait took."""
+
+    def __init__(self, desk: Desk, name: str, event: str, codec: Codec, timeout: Micros | None) -> None:
+        super().__init__(desk, name, StepKind.EVENT, codec)
+        self.event = event
+        self.timeout = timeout
+        self.late = False
+
+    def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
+        """Take what is there, or wait until the deadline."""
+        if opened is not None:
+            self.due_at = opened.due_at
+            self.opened = True
+        elif self.timeout is not None:
+            self.due_at = self.desk.now() + self.timeout
+        self.waits = True
+        if self.match():
+            return
+        if self.due_at is not None:
+            self.timer_at(self.due_at, self._expire)
+        if not self.opened:
+            self.open(self.due_at)
+
+    def match(self) -> bool:
+        """Take the oldest free letter that decodes; say whether there was one."""
+        mailbox = self.desk.mailbox
+        while (letter := mailbox.oldest(self.event)) is not None:
+            try:
+                value = self.codec.decode(letter.payload)
+            except DeserializationError as error:
+                mailbox.set_aside(letter, f"event {self.event!r} number {letter.seq} was set aside by wait {self.name!r}: {error}")
+                continue
+            mailbox.take(letter.seq)
+            self.mail = letter.seq
+            self.desk.settle(self, True, None, value)
+            return True
+        return False
+
+    def withheld(self) -> None:
+        """The timeout came too late: mail was there before it. Take it, or time out again."""
+        self.late = self.settled = False
+        if not self.match():
+            self._expire()
+
+    def _expire(self) -> None:
+        error = EventTimeout(self.event, self.name)
+        self.late = True
+        self.desk.settle(self, False, save_error(error, (), self.name), error)

@@ -1,0 +1,147 @@
+"""Names to handlers: typed outside, erased inside."""
+
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from typing import Any, get_type_hints
+
+from attrs import field, frozen
+
+from zart.clock import Micros, micros
+from zart.codec import Codec, codec_for
+from zart.durations import to_timedelta
+from zart.errors import UnknownTask
+from zart.handler import TaskHandler
+from zart.ids import check_name
+from zart.retry import RetryConfig, error_types
+from zart.steps import UNSET, type_argument
+
+
+@frozen(eq=False)
+class Task:
+    """A registered handler with all that the engine needs to know of it."""
+
+    name: str
+    handler: TaskHandler[Any, Any]
+    data: Codec
+    output: Codec
+    queue: str
+    retry: RetryConfig
+    timeout: Micros | None
+    failure_timeout: Micros
+    raises: tuple[type[BaseException], ...]
+    compensates: bool = field()
+    """Whether the handler has an `on_failure` of its own."""
+
+
+def data_codec(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]]) -> Codec:
+    """Return the codec of a handler's input.
+
+    Raises:
+        TypeError: its type cannot be stored, or an annotation cannot be resolved.
+    """
+    return codec_for(_declared(handler, 0, "data"))
+
+
+def output_codec(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]]) -> Codec:
+    """Return the codec of a handler's output; raises as `data_codec` does."""
+    return codec_for(_declared(handler, 1, "return"))
+
+
+def task_of(handler: TaskHandler[Any, Any], name: str | None = None) -> Task:
+    """Return what there is to know of a handler.
+
+    Raises:
+        TypeError: it is no handler instance, or its types cannot be stored.
+        ValueError: a bad name, duration or retry policy.
+    """
+    if isinstance(handler, type):
+        raise TypeError(f"register an instance, {handler.__name__}(), not the class: handlers get what they depend on in __init__")
+    if not isinstance(handler, TaskHandler):
+        raise TypeError(f"{handler!r} is no handler; subclass TaskHandler[Data, Output]")
+    given = check_name(handler.name if name is None else name, "task name")
+    timeout = None if handler.timeout is None else micros(to_timedelta(handler.timeout, f"timeout of task {given!r}"))
+    return Task(
+        given,
+        handler,
+        data_codec(handler),
+        output_codec(handler),
+        check_name(handler.queue, "queue"),
+        _retry(handler, given),
+        timeout,
+        micros(to_timedelta(handler.failure_timeout, f"failure_timeout of task {given!r}")),
+        error_types(handler.raises, "raises"),
+        type(handler).on_failure is not TaskHandler.on_failure,
+    )
+
+
+class Registry:
+    """The handlers that a worker runs, by task name.
+
+    Raises:
+        ValueError: two handlers of one name.
+    """
+
+    def __init__(self, handlers: Iterable[TaskHandler[Any, Any]] = ()) -> None:
+        self._tasks: dict[str, Task] = {}
+        for handler in handlers:
+            self.register(handler)
+
+    def register(self, handler: TaskHandler[Any, Any], name: str | None = None) -> None:
+        """Add a handler under its own name, or another.
+
+        Raises:
+            ValueError: the name is taken.
+            TypeError: it is no handler instance, or its types cannot be stored.
+        """
+        task = task_of(handler, name)
+        if task.name in self._tasks:
+            raise ValueError(f"task {task.name!r} is registered already; give one of the two another name")
+        self._tasks[task.name] = task
+
+    def __getitem__(self, name: str) -> Task:
+        """Return a task by name.
+
+        Raises:
+            UnknownTask: nothing is registered under it.
+        """
+        try:
+            return self._tasks[name]
+        except KeyError:
+            raise UnknownTask(name, tuple(self._tasks)) from None
+
+    def __iter__(self) -> Iterator[Task]:
+        """Iterate over the tasks in the order of their registration."""
+        return iter(self._tasks.values())
+
+    def __len__(self) -> int:
+        """Return how many tasks there are."""
+        return len(self._tasks)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a task of this name is registered."""
+        return name in self._tasks
+
+
+def _declared(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]], position: int, annotation: str) -> Any:
+    cls = handler if isinstance(handler, type) else type(handler)
+    argument = type_argument(cls, TaskHandler, position)
+    if argument is not UNSET:
+        return argument
+    try:
+        hints = get_type_hints(cls.run, include_extras=True)
+    except NameError as error:
+        raise TypeError(f"the annotations of {cls.__name__}.run cannot be resolved: {error}") from None
+    if annotation == "data":
+        names = list(cls.run.__annotations__)
+        return hints.get(next((n for n in names if n not in ("ctx", "return")), "data"), Any)
+    return hints.get(annotation, Any)
+
+
+def _retry(handler: TaskHandler[Any, Any], name: str) -> RetryConfig:
+    if handler.retry is not None:
+        if not isinstance(handler.retry, RetryConfig):
+            raise TypeError(f"retry of task {name!r} must be a RetryConfig, not {handler.retry!r}")
+        if handler.max_retries:
+            raise TypeError(f"task {name!r} has both retry and max_retries; keep one of the two")
+        return handler.retry
+    return RetryConfig.exponential(handler.max_retries, timedelta(seconds=1), max_delay="1m", jitter="full")

@@ -1,0 +1,138 @@
+"""One claim's past: which outcomes are to be handed over, in which order, and what the mailbox holds. Pure: no clock, no await.
+
+A run's history has two chapters. The first is the body's; the second, once a failure was saved, is that of `on_failure`, and then
+only it is replayed. Within a chapter, an outcome is handed over unless a failed attempt has *reopened* it: then its operation begins
+afresh, and what had been recorded of it is past. Names belong to a chapter.
+
+The outcomes come in the order of their `seq`; that place is an outcome's turn. An operation that was opened has begun and must be
+asked for again; one that has failed attempts goes on with the next.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from zart.codec import ANY
+from zart.records import Claim, Mail, StepRecord
+from zart.status import Phase, StepKind
+
+_WAITS = frozenset({StepKind.SLEEP, StepKind.EVENT})
+
+
+class Mailbox:
+    """The events of one run, as far as its worker knows them."""
+
+    __slots__ = ("_by_name", "_letters", "_taken", "reason", "seen")
+
+    def __init__(self, letters: Sequence[Mail], seen: int) -> None:
+        self._letters: dict[int, Mail] = {}
+        self._by_name: dict[str, list[Mail]] = {}
+        self._taken: set[int] = set()
+        self.seen = seen
+        """The last letter known."""
+        self.reason: str | None = None
+        """Why a letter was set aside, in words."""
+        self.add(letters)
+
+    def add(self, letters: Sequence[Mail]) -> bool:
+        """Put in new letters, ignoring known ones; say whether any was new."""
+        new = False
+        for letter in letters:
+            if letter.seq not in self._letters:
+                self._letters[letter.seq] = letter
+                self._by_name.setdefault(letter.name, []).append(letter)
+                self.seen = max(self.seen, letter.seq)
+                new = True
+        return new
+
+    def letter(self, seq: int) -> Mail:
+        """Return a letter by its place."""
+        return self._letters[seq]
+
+    def oldest(self, event: str) -> Mail | None:
+        """Return the oldest letter of an event that nobody has taken."""
+        for letter in self._by_name.get(event, ()):
+            if letter.seq not in self._taken:
+                return letter
+        return None
+
+    def take(self, seq: int) -> None:
+        """Take a letter for a wait."""
+        self._taken.add(seq)
+
+    def give_back(self, seq: int) -> None:
+        """Put a letter back: its wait was abandoned before its turn."""
+        self._taken.discard(seq)
+
+    def set_aside(self, letter: Mail, reason: str) -> None:
+        """Leave a letter to nobody, and remember why."""
+        self._taken.add(letter.seq)
+        self.reason = reason
+
+
+class Replay:
+    """What a claim says about the past."""
+
+    __slots__ = ("attempts", "failure", "mailbox", "next_seq", "opened", "setbacks", "turns")
+
+    def __init__(self, claim: Claim) -> None:
+        self.mailbox = Mailbox(claim.mail, claim.seen)
+        self.failure: StepRecord | None = None
+        """The failure that was saved before `on_failure` ran."""
+        self.setbacks = 0
+        """How many times in a row replay was refused."""
+        self.next_seq = claim.steps[-1].seq + 1 if claim.steps else 1
+        self.opened: dict[str, StepRecord] = {}
+        self.attempts: dict[str, StepRecord] = {}
+        self.turns: deque[StepRecord] = deque()
+        """The outcomes to hand over."""
+        chapter: list[StepRecord] = []
+        reopened: set[int] = set()
+        for record in claim.steps:
+            if record.kind is not StepKind.BODY:
+                chapter.append(record)
+            elif record.phase is Phase.OUTCOME:
+                self.failure = record
+                # What the body's waits had taken stays taken; the rest of its chapter is closed.
+                self._take_mail(chapter)
+                chapter, reopened = [], set()
+            else:
+                told = body_record(record)
+                self.setbacks = self.setbacks + 1 if "setback" in told else 0
+                reopened.update(told.get("reopened", ()))
+                continue
+            self.setbacks = 0
+        self._read(chapter, reopened)
+
+    def _read(self, chapter: list[StepRecord], reopened: set[int]) -> None:
+        for record in chapter:
+            match record.phase:
+                case Phase.OPENED:
+                    self.opened[record.name] = record
+                case Phase.ATTEMPT:
+                    self.attempts[record.name] = record
+                case Phase.OUTCOME if record.seq in reopened:
+                    self.opened.pop(record.name, None)
+                    self.attempts.pop(record.name, None)
+                case Phase.OUTCOME:
+                    self.turns.append(record)
+
+    def _take_mail(self, chapter: list[StepRecord]) -> None:
+        for record in chapter:
+            if record.mail is not None:
+                self.mailbox.take(record.mail)
+
+    def open_waits(self) -> list[StepRecord]:
+        """Return the waits that have begun and must be asked for again, whatever has become of them."""
+        return [record for record in self.opened.values() if record.kind in _WAITS]
+
+
+def body_record(record: StepRecord) -> dict[str, Any]:
+    """Return what a record of kind BODY and phase ATTEMPT tells: `failure` and `reopened`, or `setback`."""
+    told: dict[str, Any] = ANY.decode(record.payload or "{}")
+    return told
+
+
+def body_payload(**told: Any) -> str:
+    """Return the payload of such a record."""
+    return ANY.encode(told)

@@ -1,0 +1,167 @@
+"""What an execution looks like from outside: its record, its steps, and what it waits for."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import field, frozen
+
+from zart.clock import Instant, moment
+from zart.codec import ANY
+from zart.outcome import error_summary, failure_fields
+from zart.records import Execution, History, StepRecord
+from zart.replay import body_record
+from zart.status import ExecutionStatus, Phase, StepKind
+
+
+@frozen
+class StepStatusInfo:
+    """One operation of an execution.
+
+    `status` is "completed", "failed", "waiting" (a timer, an event, or the next attempt), "running" (begun and not settled), or "retried"
+    (failed, and run again by a later attempt of the execution). `result` is the saved value as JSON-like data, `error` the last error in one
+    line. `errors` are the errors of all failed attempts, oldest first.
+    """
+
+    name: str
+    kind: str
+    status: str
+    attempts: int
+    result: Any = None
+    error: str | None = None
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    errors: tuple[str, ...] = ()
+
+
+@frozen
+class Waiting:
+    """Something that an execution waits for: the name of a step or wait, its kind, and its deadline if it has one."""
+
+    name: str
+    kind: str
+    deadline: datetime | None = None
+
+
+@frozen
+class DurableExecutionStatus:
+    """An execution as of one moment; see `DurableScheduler.status`."""
+
+    name: str
+    """The task's name."""
+    execution_id: str
+    payload: Any
+    """The input as JSON-like data."""
+    status: ExecutionStatus
+    result: Any
+    """The output as JSON-like data when completed; the failure's fields when failed; else None."""
+    scheduled_at: datetime
+    started_at: datetime | None
+    completed_at: datetime | None
+    attempt: int
+    """The attempt of the body, counted from 0."""
+    run: int
+    waiting_for: tuple[Waiting, ...] = ()
+    reason: str | None = None
+    """Why it is set aside, waits for a retry, or failed, in words."""
+    steps: tuple[StepStatusInfo, ...] = ()
+    raw_result: str | None = field(default=None, repr=False, eq=False)
+    """The output or failure as it is stored."""
+
+
+def report(execution: Execution, history: History | None = None) -> DurableExecutionStatus:
+    """Return the record of an execution; with its history also its steps and what it waits for."""
+    steps = () if history is None else tuple(_steps(history))
+    open_ = () if execution.status.is_terminal or history is None else tuple(_waiting(history))
+    return DurableExecutionStatus(
+        execution.task,
+        execution.id,
+        ANY.decode(execution.payload),
+        execution.status,
+        _result(execution),
+        moment(execution.scheduled_at),
+        _moment(execution.started_at),
+        _moment(execution.completed_at),
+        execution.attempt,
+        execution.run,
+        open_,
+        _reason(execution),
+        steps,
+        execution.result,
+    )
+
+
+def _result(execution: Execution) -> Any:
+    if execution.result is None:
+        return None
+    match execution.status:
+        case ExecutionStatus.COMPLETED:
+            return ANY.decode(execution.result)
+        case ExecutionStatus.FAILED:
+            return failure_fields(execution.result)
+        case _:
+            return None
+
+
+def _reason(execution: Execution) -> str | None:
+    if execution.status is ExecutionStatus.PENDING and not execution.served and execution.reason is None:
+        return f"no worker for {execution.task}"
+    return execution.reason
+
+
+def _moment(at: Instant | None) -> datetime | None:
+    return None if at is None else moment(at)
+
+
+def _steps(history: History) -> list[StepStatusInfo]:
+    reopened = {
+        seq
+        for record in history.steps
+        if record.kind is StepKind.BODY and record.phase is Phase.ATTEMPT
+        for seq in body_record(record).get("reopened", ())
+    }
+    found: list[StepStatusInfo] = []
+    gathered: dict[str, list[StepRecord]] = {}
+    for record in history.steps:
+        if record.kind is StepKind.BODY:
+            continue
+        gathered.setdefault(record.name, []).append(record)
+        if record.phase is Phase.OUTCOME:
+            found.append(_settled(gathered.pop(record.name), history, retried=record.seq in reopened))
+    found.extend(_unsettled(records) for records in gathered.values())
+    return found
+
+
+def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) -> StepStatusInfo:
+    last = records[-1]
+    payload = last.payload
+    if last.mail is not None:
+        payload = next(letter.payload for letter in history.mail if letter.seq == last.mail)
+    errors = _errors(records)
+    status = "retried" if retried else "completed" if last.ok else "failed"
+    result = ANY.decode(payload) if last.ok and payload is not None else None
+    error = None if last.ok else error_summary(payload or "")
+    started = moment(last.started_at) if last.started_at else None
+    return StepStatusInfo(last.name, str(last.kind), status, last.attempts, result, error, started, moment(last.at), errors)
+
+
+def _unsettled(records: Sequence[StepRecord]) -> StepStatusInfo:
+    last = records[-1]
+    waits = last.phase is Phase.ATTEMPT or last.kind is not StepKind.STEP
+    errors = _errors(records)
+    error = errors[-1] if errors else None
+    status = "waiting" if waits else "running"
+    return StepStatusInfo(last.name, str(last.kind), status, last.attempts, None, error, moment(records[0].at), None, errors)
+
+
+def _errors(records: Sequence[StepRecord]) -> tuple[str, ...]:
+    return tuple(error_summary(record.payload or "") for record in records if record.phase is Phase.ATTEMPT)
+
+
+def _waiting(history: History) -> list[Waiting]:
+    settled = {record.name for record in history.steps if record.phase is Phase.OUTCOME}
+    waits: dict[str, Waiting] = {}
+    for record in history.steps:
+        if record.name not in settled and record.phase is not Phase.OUTCOME and record.kind is not StepKind.BODY:
+            waits[record.name] = Waiting(record.name, str(record.kind), _moment(record.due_at))
+    return list(waits.values())

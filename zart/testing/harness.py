@@ -1,0 +1,155 @@
+"""A storage, a worker and a clock in one hand: a two-day wait is tested in milliseconds."""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Iterable
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from zart.client import DurableScheduler
+from zart.clock import moment
+from zart.durations import Duration, to_timedelta
+from zart.handler import TaskHandler
+from zart.observe import Observer
+from zart.records import Demand
+from zart.registry import Registry
+from zart.scheduler import Storage
+from zart.schedulers.memory import InMemoryScheduler
+from zart.spawner import ThreadSpawner
+from zart.testing.clock import FakeClock
+from zart.worker import Worker, WorkerConfig
+
+PATIENCE = 30.0
+"""Real seconds that executions may take to come to rest."""
+
+
+class HarnessStuck(AssertionError):
+    """An execution neither ends nor waits for anything that the harness can move."""
+
+
+class _NoLoops(ThreadSpawner):
+    """Gives threads to sync steps but none to the heartbeat: the harness beats by hand, in its own time."""
+
+    def loop(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start nothing."""
+
+
+class Patient:
+    """The storage as the harness's client sees it: waiting for an execution moves the clock on."""
+
+    def __init__(self, storage: Storage, harness: "Harness") -> None:
+        self._storage = storage
+        self._harness = harness
+
+    def __getattr__(self, name: str) -> Any:
+        """Everything but waiting is the storage's own."""
+        return getattr(self._storage, name)
+
+    async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
+        """Let everything happen that happens in this time."""
+        await self._harness.advance(timeout)
+
+
+class Harness:
+    """An in-memory scheduler with a movable clock, a worker of the given handlers, and a client.
+
+    Time stands still until `advance` moves it; everything that is due then happens at its exact time. Waiting with the client's
+    methods moves it too.
+
+    Example:
+        async with Harness([Onboarding()]) as h:
+            handle = await h.client.start_for(Onboarding, "o-1", OnboardingData("a@b.c"))
+            await h.advance("48h")
+            assert (await handle.record()).status == "failed"
+    """
+
+    def __init__(
+        self,
+        handlers: Registry | Iterable[TaskHandler[Any, Any]],
+        *,
+        start: datetime | None = None,
+        config: WorkerConfig | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.clock = FakeClock(start)
+        self.registry = handlers if isinstance(handlers, Registry) else Registry(handlers)
+        self.config = config or WorkerConfig(park_after=0)
+        self.scheduler = InMemoryScheduler(clock=self.clock)
+        self.client = DurableScheduler(Patient(self.scheduler, self), clock=self.clock)
+        self._observer = observer
+        self.worker = self._new_worker()
+
+    async def __aenter__(self) -> Self:
+        """Open the storage and start the worker."""
+        await self.scheduler.__aenter__()
+        await self.worker.join()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop the worker and close the storage."""
+        await self.kill()
+        await self.scheduler.__aexit__(kind, error, trace)
+
+    async def run_to_idle(self) -> None:
+        """Let everything happen that can happen without time passing.
+
+        Raises:
+            HarnessStuck: an execution has neither ended nor come to wait after 30 real seconds.
+        """
+        end = asyncio.get_running_loop().time() + PATIENCE
+        while True:
+            await self.worker.beat()
+            claimed = await self.worker.claim_due()
+            await self._come_to_rest(end)
+            if not claimed:
+                return
+
+    async def advance(self, duration: Duration) -> None:
+        """Move the clock, stopping at everything that is due on the way; raises as `run_to_idle` does."""
+        target = self.clock.now() + to_timedelta(duration)
+        await self.run_to_idle()
+        while (due := self.next_due()) is not None and due <= target:
+            self.clock.advance(max(timedelta(0), due - self.clock.now()))
+            await self.run_to_idle()
+        self.clock.advance(target - self.clock.now())
+        await self.run_to_idle()
+
+    def next_due(self) -> datetime | None:
+        """Return when the next thing happens by itself, if anything does."""
+        dues = [moment(due) for run in self.worker.runs if (due := run.next_due()) is not None]
+        stored = self.scheduler.next_due()
+        return min(dues if stored is None else [*dues, stored], default=None)
+
+    async def kill(self) -> None:
+        """End the worker as `kill -9` would: nothing more is written, nothing handed back."""
+        self.worker.abandon()
+        await self._turn_loop()
+
+    async def restart(self) -> None:
+        """Start another worker, and let the killed one's lease run out."""
+        self.worker = self._new_worker()
+        self.clock.advance(self.config.lease + timedelta(seconds=1))
+        await self.worker.join()
+        await self.worker.beat()
+
+    def _new_worker(self) -> Worker:
+        return Worker(self.scheduler, self.registry, self.config, clock=self.clock, spawner=_NoLoops(), observer=self._observer)
+
+    async def _come_to_rest(self, end: float) -> None:
+        loop = asyncio.get_running_loop()
+        while restless := [run for run in self.worker.runs if not run.is_idle]:
+            await self._turn_loop()
+            if loop.time() > end:
+                names = ", ".join(run.info.execution_id for run in restless)
+                raise HarnessStuck(f"after {PATIENCE:g} s these still run something that is no durable wait: {names}")
+        await self.worker.journal.flushed()
+
+    async def _turn_loop(self) -> None:
+        """Give the loop some turns, then the processor: a step may wait for a thread or a socket."""
+        for _ in range(30):
+            await asyncio.sleep(0)
+            if all(run.is_idle for run in self.worker.runs):
+                return
+        await asyncio.sleep(0.001)

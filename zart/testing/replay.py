@@ -1,0 +1,136 @@
+"""Proves that a workflow survives a crash after any of its saves."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from zart.errors import ZartError
+from zart.handler import TaskHandler
+from zart.records import Commit, Committed
+from zart.report import DurableExecutionStatus
+from zart.schedulers.memory import InMemoryScheduler
+from zart.status import ExecutionStatus
+from zart.testing.harness import Harness
+
+LONGEST = 10_000
+"""Timers and crashes of one execution after which it is taken for endless."""
+
+
+class ReplayProblem(ZartError, AssertionError):
+    """A workflow does not replay as it ran; says which step and what differed."""
+
+
+class _Dying:
+    """A scheduler whose worker dies right after the n-th save: the save is durable, its reply never comes."""
+
+    def __init__(self, storage: InMemoryScheduler, watcher: "_Watcher") -> None:
+        self._commit = storage.commit
+        self._watcher = watcher
+        self.saves = 0
+        self.dies_after: int | None = None
+        self.died = asyncio.Event()
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
+        answers = await self._commit(commits)
+        self.saves += 1
+        self._watcher.saved(commits)
+        if self.saves == self.dies_after:
+            self.died.set()
+            await asyncio.get_running_loop().create_future()
+        return answers
+
+
+class _Watcher:
+    """Remembers which outcomes were saved and which values the body has seen."""
+
+    def __init__(self) -> None:
+        self._saved: set[str] = set()
+        self._seen: dict[str, Any] = {}
+        self._reopened: set[str] = set()
+        self.problem: ReplayProblem | None = None
+
+    def saved(self, commits: Sequence[Commit]) -> None:
+        for commit in commits:
+            for record in commit.steps:
+                if record.phase == "outcome" and record.ok:
+                    self._saved.add(record.name)
+
+    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
+        if name in self._saved:
+            self._report(f"step {name!r} ran again after its outcome was saved")
+
+    def handed_over(self, execution_id: str, name: str, value: Any) -> None:
+        if name not in self._seen:
+            self._seen[name] = value
+            return
+        first = self._seen[name]
+        if isinstance(value, BaseException):
+            if type(first) is not type(value) or str(first) != str(value):
+                self._report(f"step {name!r} first raised {first!r}, and {value!r} on replay")
+        elif type(first) is not type(value) or first != value:
+            self._report(f"step {name!r} first gave {first!r}, and {value!r} on replay")
+
+    def _report(self, text: str) -> None:
+        self.problem = self.problem or ReplayProblem(text)
+
+
+async def replay_check(handler: TaskHandler[Any, Any], data: Any = None, events: Iterable[tuple[str, Any]] = ()) -> None:
+    """Run a handler again and again, with a crash after every save, and see that it always ends as it did without.
+
+    `events` are pairs of name and payload, offered from the start. Waits and retries take no real time.
+
+    Raises:
+        ReplayProblem: a step ran again after its outcome was saved, the body diverged from what was saved, or a value or the final
+            status changed; names the step.
+    """
+    given = list(events)
+    whole, saves = await _run(handler, data, given, None)
+    for save in range(1, saves + 1):
+        crashed, _ = await _run(handler, data, given, save)
+        if crashed.status != whole.status:
+            raise ReplayProblem(
+                f"after a crash at save {save} the execution ended {crashed.status} ({crashed.reason}), without one {whole.status}"
+            )
+
+
+async def _run(
+    handler: TaskHandler[Any, Any], data: Any, events: list[tuple[str, Any]], dies_after: int | None
+) -> tuple[DurableExecutionStatus, int]:
+    watcher = _Watcher()
+    async with Harness([handler], observer=watcher) as h:
+        dying = _Dying(h.scheduler, watcher)
+        dying.dies_after = dies_after
+        h.scheduler.commit = dying.commit  # type: ignore[method-assign] # the crash happens between storage and its worker
+        handle = await h.client.start_for(handler, "replay-check", data)
+        for name, payload in events:
+            await handle.send(name, payload)
+        for _ in range(LONGEST):
+            await _until_idle_or_dead(h, dying)
+            if watcher.problem is not None:
+                raise watcher.problem
+            record = await handle.record()
+            if record.status.is_terminal:
+                return record, dying.saves
+            if record.reason is not None and record.reason.startswith("replay expected"):
+                raise ReplayProblem(record.reason)
+            due = h.next_due()
+            if due is None:
+                waits = ", ".join(repr(wait.name) for wait in record.waiting_for)
+                raise ReplayProblem(f"the execution waits for {waits} for ever; give the events that it needs")
+            h.clock.advance(max(due - h.clock.now(), due - due))
+        raise ReplayProblem(f"the execution has not ended after {LONGEST} timers")
+
+
+async def _until_idle_or_dead(h: Harness, dying: _Dying) -> None:
+    idle = asyncio.ensure_future(h.run_to_idle())
+    dead = asyncio.ensure_future(dying.died.wait())
+    await asyncio.wait((idle, dead), return_when=asyncio.FIRST_COMPLETED)
+    if dying.died.is_set():
+        dying.died.clear()
+        idle.cancel()
+        await asyncio.wait((idle,))
+        await h.kill()
+        await h.restart()
+    else:
+        dead.cancel()
+        await idle

@@ -1,0 +1,109 @@
+"""When a body rests: nothing that belongs to it is in the event loop's queue.
+
+Outcomes are handed to a body one at a time, live as on replay, and only while it rests; so whatever it composes out of asyncio
+(tasks, gather, locks, queues) has come to a stand in between, and does the same again on replay. No fixed number of loop turns
+tells that. Instead `call_soon` of the loop is wrapped once: it counts, by a context variable that every task of a body inherits,
+the callbacks that are queued for that body. When the last of them has run, the body rests and its `Turns` says so.
+
+Two more things make bodies repeatable: their tasks hash by the order of their creation, so that sets of tasks iterate alike in
+every run; and an exit that a task raises (`SystemExit`, `KeyboardInterrupt`) stays in that task instead of ending the loop.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Coroutine
+from contextvars import Context, ContextVar
+from itertools import count
+from typing import Any, cast
+
+BODY: ContextVar["Turns | None"] = ContextVar("zart_body", default=None)
+"""Set in the context of a body and of every task that it makes; None in the context of its steps."""
+
+_ready_loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
+
+
+class Turns:
+    """Counts the callbacks queued for one body, and calls `at_rest` whenever there are none left."""
+
+    __slots__ = ("_at_rest", "_numbers", "_queued", "tasks")
+
+    def __init__(self, at_rest: Callable[[], None]) -> None:
+        self._at_rest = at_rest
+        self._queued: dict[int, asyncio.Handle] = {}
+        self._numbers = count()
+        self.tasks: set[asyncio.Task[Any]] = set()
+        """The body's tasks that are not done: strong references, since the loop itself holds weak ones."""
+
+    @property
+    def resting(self) -> bool:
+        """Whether nothing of the body is queued. A cancelled callback never runs and does not count."""
+        return not self._queued or all(handle.cancelled() for handle in self._queued.values())
+
+    def number(self) -> int:
+        """Return the next number, counted from 0."""
+        return next(self._numbers)
+
+    def queue(
+        self,
+        plain: Callable[..., asyncio.Handle],
+        callback: Callable[..., object],
+        arguments: tuple[Any, ...],
+        context: Context | None,
+    ) -> asyncio.Handle:
+        """Queue a callback of the body by the loop's own `call_soon`."""
+        key = next(self._numbers)
+        handle = self._queued[key] = plain(self._run, key, callback, arguments, context=context)
+        return handle
+
+    def _run(self, key: int, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        try:
+            callback(*arguments)
+        except (SystemExit, KeyboardInterrupt) as exit_:
+            # The task that raised it holds it already; let through, it would end the loop and every other execution with it.
+            if not isinstance(getattr(callback, "__self__", None), asyncio.Task):
+                asyncio.get_running_loop().call_exception_handler({"message": "exit in a callback of a body", "exception": exit_})
+        finally:
+            queued = self._queued
+            del queued[key]
+            if not queued or self.resting:
+                self._at_rest()
+
+
+class _BodyTask(asyncio.Task[Any]):
+    """A task of a body; it hashes by the order of creation."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], turns: Turns, **options: Any) -> None:
+        self._zart_number = turns.number()
+        super().__init__(coroutine, **options)
+        turns.tasks.add(self)
+        self.add_done_callback(turns.tasks.discard, context=Context())
+
+    def __hash__(self) -> int:
+        return self._zart_number
+
+
+def install(loop: asyncio.AbstractEventLoop) -> None:
+    """Teach a loop to count; harmless when repeated. Loops without bodies in them behave as before."""
+    if loop in _ready_loops:
+        return
+    _ready_loops.add(loop)
+    plain = cast("Callable[..., asyncio.Handle]", loop.call_soon)
+    factory = loop.get_task_factory()
+    get = BODY.get
+
+    def call_soon(callback: Callable[..., object], *arguments: Any, context: Context | None = None) -> asyncio.Handle:
+        turns = get() if context is None else context.get(BODY)
+        if turns is None:
+            return plain(callback, *arguments, context=context)
+        return turns.queue(plain, callback, arguments, context)
+
+    def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, context: Context | None = None, **options: Any) -> Any:
+        turns = get() if context is None else context.get(BODY)
+        if turns is not None:
+            return _BodyTask(coroutine, turns, loop=loop, context=context, **options)
+        if factory is not None:
+            return factory(loop, coroutine, context=context, **options)
+        return asyncio.Task(coroutine, loop=loop, context=context, **options)
+
+    loop.call_soon = call_soon  # type: ignore[method-assign,assignment] # looked up on the instance by tasks and futures alike
+    loop.set_task_factory(cast("Any", make_task))

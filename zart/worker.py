@@ -1,0 +1,421 @@
+"""A worker: claims what is due while it has free slots, runs it, and lets go in good order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Iterable
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+from attrs import field, frozen
+
+from zart.clock import Clock, Instant, SystemClock, Timer, micros
+from zart.durations import Duration, to_timedelta
+from zart.errors import SchedulerError, WorkerNotAlive
+from zart.handler import TaskHandler
+from zart.heartbeat import Heartbeat, Pulse, StorageTime
+from zart.ids import Randomness, SystemRandomness, check_name
+from zart.journal import Journal
+from zart.observe import Observer, Unobserved
+from zart.records import SUSPECT, BeatReply, Demand, Held, WorkerBeat
+from zart.registry import Registry
+from zart.run import Run
+from zart.scheduler import Scheduler
+from zart.spawner import Spawner, ThreadSpawner
+from zart.turns import install
+
+logger = logging.getLogger("zart.worker")
+
+UNWIND = 1.0
+"""Seconds that a cancelled body has to end; then it is logged and left, it can write nothing."""
+_UNWIND_ROUND = 0.05
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+def _duration(what: str) -> Any:
+    return lambda value: to_timedelta(value, what)
+
+
+def _positive(_instance: object, attribute: Any, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{attribute.name} must be a whole number from 1, not {value!r}")
+
+
+def _queues(queues: str | Iterable[str]) -> tuple[str, ...]:
+    given = (queues,) if isinstance(queues, str) else tuple(queues)
+    if not given:
+        raise ValueError("queues must name at least one queue")
+    return tuple(check_name(queue, "queue") for queue in given)
+
+
+@frozen(kw_only=True)
+class WorkerConfig:
+    """How a worker works. Durations are timedeltas, seconds or text such as "15s".
+
+    Attributes:
+        poll_interval: how often it looks for work when no hint comes.
+        max_concurrent: how many executions it runs at once; parked ones do not count.
+        claim_batch: how many it claims at once; None: as many as slots are free.
+        lease: how long after its last sign of life its executions are given to others.
+        heartbeat_interval: how often it gives one.
+        shutdown_timeout: how long a graceful stop lets work finish.
+        park_after: how long a body may only wait before it leaves memory.
+        max_crashes: how many workers an execution may bring down in a row before it fails.
+        queues: the queues it serves.
+        payload_limit: the largest value it saves, in bytes.
+        max_stall: how long a blocked event loop keeps its lease.
+    """
+
+    poll_interval: timedelta = field(default=timedelta(seconds=1), converter=_duration("poll_interval"))
+    max_concurrent: int = field(default=200, validator=_positive)
+    claim_batch: int | None = None
+    lease: timedelta = field(default=timedelta(seconds=15), converter=_duration("lease"))
+    heartbeat_interval: timedelta = field(default=timedelta(seconds=1), converter=_duration("heartbeat_interval"))
+    shutdown_timeout: timedelta = field(default=timedelta(seconds=30), converter=_duration("shutdown_timeout"))
+    park_after: timedelta = field(default=timedelta(milliseconds=50), converter=_duration("park_after"))
+    max_crashes: int = field(default=5, validator=_positive)
+    queues: tuple[str, ...] = field(default=("default",), converter=_queues)
+    payload_limit: int = field(default=2 * 1024 * 1024, validator=_positive)
+    max_stall: timedelta = field(default=timedelta(minutes=5), converter=_duration("max_stall"))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what would expire itself."""
+        if self.heartbeat_interval * 2 > self.lease:
+            raise ValueError(f"lease ({self.lease}) must be at least twice heartbeat_interval ({self.heartbeat_interval})")
+
+
+class Worker:
+    """Runs the executions of the handlers given to it; any number of workers share one storage.
+
+    `await worker.run()` works until stopped and, in the main thread, stops on SIGTERM and SIGINT. `async with Worker(...)` works beside
+    an application. Stopping lets running bodies finish for `shutdown_timeout`, then hands the rest back to other workers at once.
+
+    Raises:
+        ValueError: no handler, or two of one name.
+        TypeError: something that is no handler.
+    """
+
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        handlers: Registry | Iterable[TaskHandler[Any, Any]],
+        config: WorkerConfig | None = None,
+        *,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+        spawner: Spawner | None = None,
+        observer: Observer | None = None,
+    ) -> None:
+        self.registry = handlers if isinstance(handlers, Registry) else Registry(handlers)
+        if not len(self.registry):
+            raise ValueError("a worker needs at least one handler")
+        self.config = config or WorkerConfig()
+        self.clock = clock or SystemClock()
+        self.randomness = randomness or SystemRandomness()
+        self.spawner = spawner or ThreadSpawner()
+        self.observer = observer or Unobserved()
+        self.scheduler = scheduler
+        self.journal = Journal(scheduler, self.clock, self.randomness, lambda: len(self._runs))
+        self.payload_limit = self.config.payload_limit
+        self.park_after = self.config.park_after.total_seconds()
+        self.left_behind = 0
+        """Bodies that did not end when they were cancelled."""
+        self._time = StorageTime(self.clock)
+        self._runs: dict[int, Run] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._slot = asyncio.Event()
+        self._slot.set()
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._heartbeat = self._new_identity()
+        self._pulse: Pulse | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._rejoining = False
+
+    @property
+    def id(self) -> str:
+        """The worker's current identity; a new one after it was declared dead."""
+        return self._heartbeat.beat.worker
+
+    @property
+    def runs(self) -> list[Run]:
+        """The executions that it holds."""
+        return list(self._runs.values())
+
+    # ---- what users call --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until stopped.
+
+        Raises:
+            SchedulerError: storage could not be reached at the start.
+        """
+        handled = self._handle_signals()
+        try:
+            async with self:
+                await self._stopping.wait()
+        finally:
+            for each in handled:
+                asyncio.get_running_loop().remove_signal_handler(each)
+
+    def stop(self) -> None:
+        """Begin a graceful stop; the second call makes it a quick one."""
+        if self._stopping.is_set():
+            self._hurry.set()
+        self._stopping.set()
+
+    async def __aenter__(self) -> Self:
+        """Register and start working."""
+        await self.join()
+        self._pulse = Pulse(
+            self._heartbeat,
+            self.spawner,
+            self.config.heartbeat_interval.total_seconds(),
+            self.config.max_stall.total_seconds(),
+            self.told,
+        )
+        self._serving = self._spawn(self._serve(), "zart-claims")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop gracefully."""
+        self._stopping.set()
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.wait([self._serving])
+        await self._drain()
+        await self.leave()
+
+    # ---- parts, in the order of a worker's life; the testing kit calls them one by one ------------------------------
+
+    async def join(self) -> None:
+        """Register with storage and start saving."""
+        install(asyncio.get_running_loop())
+        self._time.tell((await self._heartbeat.once(register=True)).now)
+        self._spawn(self.journal.run(), "zart-journal")
+
+    async def claim_due(self) -> int:
+        """Claim what is due, up to the free slots, and start it; return how many that were."""
+        free = self.config.max_concurrent - len(self._runs)
+        if self.config.claim_batch is not None:
+            free = min(free, self.config.claim_batch)
+        claims = await self.scheduler.claim(self._demand(free))
+        for claim in claims:
+            self._time.tell(claim.now)
+            run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
+            run.start()
+        if len(self._runs) >= self.config.max_concurrent:
+            self._slot.clear()
+        return len(claims)
+
+    async def beat(self) -> None:
+        """Give a sign of life by hand."""
+        self.told(await self._heartbeat.once())
+
+    def told(self, reply: BeatReply) -> None:
+        """Act on what a beat has brought."""
+        if not reply.alive:
+            self._rejoin()
+            return
+        self._time.tell(reply.now)
+        for token in reply.lost:
+            run = self._runs.get(token.key)
+            if run is not None and run.claim.token == token:
+                run.lose()
+        for key, mail in reply.mail.items():
+            if key in self._runs:
+                self._runs[key].deliver(mail)
+        for run in list(self._runs.values()):
+            run.lease_renewed()
+
+    def abandon(self) -> None:
+        """Vanish as a killed process does: nothing more is written, nothing handed back."""
+        if self._pulse is not None:
+            self._pulse.stop()
+        for task in self._tasks:
+            task.cancel()
+        for run in list(self._runs.values()):
+            run.lose()
+
+    async def leave(self) -> None:
+        """Say goodbye: what is still held becomes due at once."""
+        if self._pulse is not None:
+            self._pulse.stop()
+        try:
+            await self._within(1.0, self._heartbeat.once(leaving=True))
+        except SchedulerError as error:
+            logger.warning("could not say goodbye, the lease of %s must run out: %s", self.config.lease, error)
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # ---- what runs ask for (Host) -----------------------------------------------------------------------------------
+
+    def now(self) -> Instant:
+        """Return storage's time, never ahead of it."""
+        return self._time.now()
+
+    def lease_is_fresh(self) -> bool:
+        """Whether step functions may start."""
+        return self._heartbeat.is_fresh()
+
+    def has_free_slots(self) -> bool:
+        """Whether it could run more than it does."""
+        return len(self._runs) < self.config.max_concurrent
+
+    def ended(self, run: Run) -> None:
+        """Take back a slot."""
+        if self._runs.get(run.claim.token.key) is run:
+            del self._runs[run.claim.token.key]
+            self._slot.set()
+        if run.remains():
+            self._spawn(self._unwind(run), "zart-unwind")
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _new_identity(self) -> Heartbeat:
+        beat = WorkerBeat(
+            str(self.randomness.uuid()),
+            micros(self.config.lease),
+            self.config.queues,
+            tuple(task.name for task in self.registry),
+            about=self.spawner.place(),
+        )
+        return Heartbeat(self.scheduler, self.clock, beat, self._held)
+
+    def _held(self) -> list[Held]:
+        # Called from the heartbeat's thread: one C call copies the dictionary's values, so it cannot change underneath.
+        return [Held(run.claim.token, run.mailbox.seen) for run in tuple(self._runs.values())]
+
+    def _demand(self, limit: int) -> Demand:
+        suspects = sum(run.claim.crashes >= SUSPECT for run in self._runs.values())
+        timeouts = {task.name: task.timeout for task in self.registry}
+        return Demand(self.id, self.config.queues, timeouts, limit, max(0, 1 - suspects))
+
+    async def _serve(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._stopping.is_set():
+            await self._slot.wait()
+            try:
+                if not await self.claim_due() and not self._stopping.is_set():
+                    # A little earlier each time, never later: polls of many workers must not fall into step.
+                    share = 0.75 + self.randomness.random() / 4
+                    await self.scheduler.wait(self._demand(1), self.config.poll_interval * share)
+                pause = _FIRST_PAUSE
+            except WorkerNotAlive:
+                self._rejoin()
+                await self._sleep(pause)
+            except SchedulerError as error:
+                logger.warning("claiming failed, trying again in %.1f s: %s", pause, error)
+                await self._sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except Exception:
+                # A fault in the backend or the engine must not end the worker: what it holds would be lost with it.
+                logger.exception("claiming failed, trying again in %.1f s", pause)
+                await self._sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def _rejoin(self) -> None:
+        """Declared dead: drop everything, and come back as somebody else."""
+        if self._rejoining or self._stopping.is_set():
+            return
+        self._rejoining = True
+        logger.warning("worker %s was declared dead; it drops %d executions and joins again", self.id, len(self._runs))
+        if self._pulse is not None:
+            self._pulse.stop()
+        for run in list(self._runs.values()):
+            run.lose()
+        self._heartbeat = self._new_identity()
+        self._spawn(self._join_again(), "zart-rejoin")
+
+    async def _join_again(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                self._time.tell((await self._heartbeat.once(register=True)).now)
+                break
+            except SchedulerError as error:
+                logger.warning("joining again failed, trying again in %.1f s: %s", pause, error)
+                await self._sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+        if self._pulse is not None and not self._stopping.is_set():
+            self._pulse = Pulse(
+                self._heartbeat,
+                self.spawner,
+                self.config.heartbeat_interval.total_seconds(),
+                self.config.max_stall.total_seconds(),
+                self.told,
+            )
+        self._rejoining = False
+
+    async def _drain(self) -> None:
+        """Let work finish for a while, then detach what is left and save what is finished of it."""
+        patience = self.clock.call_later(self.config.shutdown_timeout.total_seconds(), self._hurry.set)
+        while self._runs and not self._hurry.is_set():
+            self._slot.clear()
+            waits = [asyncio.ensure_future(self._slot.wait()), asyncio.ensure_future(self._hurry.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for each in waits:
+                each.cancel()
+        patience.cancel()
+        left = list(self._runs.values())
+        for run in left:
+            run.hand_back()
+        await self._within(1.0, self.journal.flushed())
+        self._runs.clear()
+        await asyncio.gather(*(self._unwind(run) for run in left))
+
+    async def _unwind(self, run: Run) -> None:
+        """Cancel a detached body until it has ended, or for a second."""
+        rounds = int(UNWIND / _UNWIND_ROUND)
+        for _ in range(rounds):
+            for task in run.remains():
+                task.cancel()
+            # A well-behaved body ends within a few turns of the loop; only a stubborn one costs time.
+            for _ in range(20):
+                await asyncio.sleep(0)
+                if not run.remains():
+                    return
+            await self._sleep(_UNWIND_ROUND)
+        self.left_behind += 1
+        logger.warning("the body of execution %s does not end when cancelled; it is left, and can save nothing", run.info.execution_id)
+
+    async def _sleep(self, seconds: float) -> None:
+        rang = asyncio.Event()
+        timer = self.clock.call_later(seconds, rang.set)
+        try:
+            await rang.wait()
+        finally:
+            timer.cancel()
+
+    async def _within(self, seconds: float, work: Any) -> None:
+        """Await something, but not for long."""
+        task = asyncio.ensure_future(work)
+        timer: Timer = self.clock.call_later(seconds, task.cancel)
+        try:
+            await task
+        except asyncio.CancelledError:
+            logger.warning("gave up after %g s", seconds)
+        finally:
+            timer.cancel()
+
+    def _spawn(self, work: Any, name: str) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _handle_signals(self) -> list[signal.Signals]:
+        handled: list[signal.Signals] = []
+        for each in (signal.SIGTERM, signal.SIGINT):
+            try:
+                asyncio.get_running_loop().add_signal_handler(each, self.stop)
+            except (NotImplementedError, RuntimeError, ValueError):
+                return handled  # not the main thread, or a platform without them: whoever runs us must stop us
+            handled.append(each)
+        return handled
