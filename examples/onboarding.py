@@ -35,7 +35,7 @@ class Account:
 
 @define
 class Services:
-    """The world outside: mail, billing and accounts. It writes down every call, and billing is down for the first `outages` calls."""
+    """The world outside: it writes down every call, and billing is down for the first `outages` of its calls."""
 
     outages: int = 0
     calls: list[str] = field(factory=list)
@@ -101,8 +101,7 @@ async def main() -> None:
             account = await started.result("30s")
             record = await started.record()
     for step in record.steps:
-        tries = "1 call" if step.attempts == 1 else f"{step.attempts} calls"
-        print(f"{step.name:15} {step.kind:6} {step.status:10} {tries if step.kind == 'step' else '':8} {'; '.join(step.errors)}")
+        print(f"{step.name:15} {step.kind:6} {step.status:10} {step.attempts} calls  {'; '.join(step.errors)}")
     wanted = ["mail ada@example.com", *["bill ada@example.com"] * 3, "activate customer of ada@example.com with t-123"]
     if not account.active or services.calls != wanted:
         raise SystemExit(f"not as it should be: {account}, {services.calls}")

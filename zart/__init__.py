@@ -1,6 +1,7 @@
 """Durable execution for Python: ordinary async code whose every step is saved in the database you already run."""
 
 from zart.client import DurableScheduler, ExecutionHandle, ScheduleResult
+from zart.config import WorkerConfig
 from zart.context import StepHandle, TaskContext
 from zart.errors import (
     BodyFailure,
@@ -54,7 +55,7 @@ from zart.schedulers.memory import InMemoryScheduler
 from zart.schedulers.sqlite import SqliteScheduler
 from zart.status import ExecutionStatus
 from zart.steps import Step, ZartStep
-from zart.worker import Worker, WorkerConfig
+from zart.worker import Worker
 
 __all__ = [
     "BodyFailure",

@@ -8,7 +8,16 @@ from typing import Any, NoReturn
 
 from zart.clock import SECOND, Instant, Micros, Timer, micros
 from zart.codec import check_size
-from zart.errors import DeserializationError, InsideStep, NonRetryable, PayloadTooLarge, RetryAfter, RetryExhausted, StepTimedOut, UndeclaredType
+from zart.errors import (
+    DeserializationError,
+    InsideStep,
+    NonRetryable,
+    PayloadTooLarge,
+    RetryAfter,
+    RetryExhausted,
+    StepTimedOut,
+    UndeclaredType,
+)
 from zart.operations import Desk, ExecutionInfo, Operation
 from zart.outcome import save_error, step_failed
 from zart.records import StepRecord
@@ -120,7 +129,9 @@ class StepCall(Operation):
             if is_coroutine_function(step.fn):
                 result = await step.fn(*step.args)
             else:
-                result = await self.desk.spawner.call(f"{self.desk.info.execution_id}/{self.name}", partial(step.fn, *step.args))
+                result = await self.desk.spawner.call(
+                    f"{self.desk.info.execution_id}/{self.name}", partial(step.fn, *step.args)
+                )
                 if inspect.isawaitable(result):
                     result = await result
         except BaseException as error:  # noqa: BLE001 # SystemExit or a CancelledError of its own are the step's failure, not the worker's

@@ -135,8 +135,8 @@ class DurableScheduler:
     ) -> ExecutionHandle[Any]:
         """Start an execution with JSON-like data; it is durable when this returns.
 
-        On an id that has ended, `reuse` decides: "ended" opens a new run, "failed" only after failed or cancelled, "never" not at all.
-        A repeated `start_key` is the same start.
+        On an id that has ended, `reuse` decides: "ended" opens a new run, "failed" only after failed or cancelled, "never" not
+        at all. A repeated `start_key` is the same start.
 
         Raises:
             ExecutionAlreadyExists: the id is live, or ended and may not be used again.
@@ -151,7 +151,7 @@ class DurableScheduler:
         self,
         handler: TaskHandler[D, O] | type[TaskHandler[D, O]],
         execution_id: str,
-        data: D = cast("D", None),  # noqa: B008 # a handler without input takes none
+        data: D,
         *,
         task_name: str | None = None,
         delay: Duration | None = None,
@@ -163,7 +163,9 @@ class DurableScheduler:
         """Start an execution of a handler, with the handler's own input type; the rest is as for `start`."""
         name = task_name or handler.name
         new = self._new(execution_id, name, data_codec(handler), data, delay, at, queue or handler.queue, reuse, start_key)
-        return self._handle(new, (await self.scheduler.start([new]))[0], output_codec(handler), error_types(handler.raises, "raises"))
+        return self._handle(
+            new, (await self.scheduler.start([new]))[0], output_codec(handler), error_types(handler.raises, "raises")
+        )
 
     async def start_many(self, items: Iterable[tuple[str, str, Any]]) -> list[ExecutionHandle[Any]]:
         """Start many executions, given as (execution_id, task_name, data), in order; one round trip per thousand.
@@ -221,7 +223,9 @@ class DurableScheduler:
     ) -> ExecutionHandle[Any]:
         if not started.accepted:
             raise ExecutionAlreadyExists(new.id, started.status)
-        return ExecutionHandle(new.id, new.task, started.run, started.status, moment(started.scheduled_at), self, output, raises)
+        return ExecutionHandle(
+            new.id, new.task, started.run, started.status, moment(started.scheduled_at), self, output, raises
+        )
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 
@@ -304,9 +308,7 @@ class DurableScheduler:
         """Do the same as `wait_completion`, for at most 30 seconds."""
         return await self.wait_completion(execution_id, output_type, min(to_timedelta(timeout, "timeout"), SHORT_WAIT))
 
-    async def wait_for(
-        self, handler: TaskHandler[D, O] | type[TaskHandler[D, O]], execution_id: str, timeout: Duration
-    ) -> O:
+    async def wait_for(self, handler: TaskHandler[D, O] | type[TaskHandler[D, O]], execution_id: str, timeout: Duration) -> O:
         """Return the output as the handler types it; raises as `wait_completion` does."""
         record = await self.wait(execution_id, timeout)
         return cast("O", unwrap(record, output_codec(handler), error_types(handler.raises, "raises")))
@@ -350,8 +352,8 @@ class DurableScheduler:
     ) -> Delivery:
         """Put an event into the execution's mailbox, whether anybody waits for it yet or not; it is durable when this returns.
 
-        The same `event_id` twice is one event. Returns `Delivery.RECORDED` or `Delivery.DUPLICATE`. The payload is JSON-like data, or of any type
-        that the codec knows: the wait decodes it.
+        The same `event_id` twice is one event. Returns `Delivery.RECORDED` or `Delivery.DUPLICATE`. The payload is JSON-like
+        data, or of any type that the codec knows: the wait decodes it.
 
         Raises:
             ExecutionNotFound: no such execution.

@@ -7,6 +7,7 @@ every backend; `datetime` appears only where users see it.
 import asyncio
 import time
 from collections.abc import Callable
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -59,7 +60,7 @@ class Clock(Protocol):
         ...
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Call back on the running event loop after so many seconds."""
+        """Call back on the running event loop after so many seconds, in an empty context: a timer is no part of a body."""
         ...
 
 
@@ -76,4 +77,4 @@ class SystemClock:
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Set a timer on the running event loop."""
-        return asyncio.get_running_loop().call_later(seconds, callback)
+        return asyncio.get_running_loop().call_later(seconds, callback, context=Context())

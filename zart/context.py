@@ -28,7 +28,8 @@ class StepHandle(Generic[T]):
     """A step that runs on its own; collect it with `TaskContext.wait`."""
 
     step: Step[T]
-    _operation: Operation = field(repr=False)
+    operation: Operation = field(repr=False)
+    """The engine's view of it."""
 
     @property
     def name(self) -> str:
@@ -39,9 +40,9 @@ class StepHandle(Generic[T]):
 class TaskContext:
     """The operations of one execution. A body gets it as its first argument; it is worth nothing outside.
 
-    Every operation has a name, unique in the execution: 1 to 255 characters without control characters. Its outcome is saved once;
-    when the body runs again, the saved outcome comes back and nothing is done twice. Operations raise `DuplicateStepName` on a name's
-    second use.
+    Every operation has a name, unique in the execution: 1 to 255 characters without control characters. Its outcome is saved
+    once; when the body runs again, the saved outcome comes back and nothing is done twice. Operations raise `DuplicateStepName`
+    on a name's second use.
     """
 
     def __init__(self, desk: Desk) -> None:
@@ -66,9 +67,10 @@ class TaskContext:
     ) -> T:
         """Return what `fn(*args)` returned, calling it only if that was never saved.
 
-        Coroutine functions run on the event loop, others in a thread of their own; pass keyword arguments with `functools.partial`.
-        `returns` is the result's type when the function's annotation does not say it. `raises` are business errors: saved, and raised
-        again as themselves. `timeout` covers all attempts, or each one with `timeout_scope="per_attempt"`.
+        Coroutine functions run on the event loop, others in a thread of their own; pass keyword arguments with
+        `functools.partial`. `returns` is the result's type when the function's annotation does not say it. `raises` are
+        business errors: saved, and raised again as themselves. `timeout` covers all attempts, or each one with
+        `timeout_scope="per_attempt"`.
 
         Raises:
             StepFailed: the function raised anything else.
@@ -131,7 +133,7 @@ class TaskContext:
 
     async def wait(self, handles: Iterable[StepHandle[T]]) -> list[StepOutcome[T]]:
         """Return the outcomes in the order of the handles; one failure fails neither the call nor its siblings."""
-        return [await self._outcome(handle.step, self._desk.outcome_of(handle._operation)) for handle in handles]  # noqa: SLF001 # its own
+        return [await self._outcome(handle.step, self._desk.outcome_of(handle.operation)) for handle in handles]
 
     async def _outcome(self, step: Step[T], performing: Awaitable[Any]) -> StepOutcome[T]:
         try:
@@ -157,7 +159,12 @@ class TaskContext:
         await self._desk.perform(Sleep(self._desk, check_name(name, "name"), None, instant(until)))
 
     async def wait_for_event(
-        self, event: str, type: Any = Any, *, name: str | None = None, timeout: Duration | None = None  # noqa: A002 # the contract's name
+        self,
+        event: str,
+        type: Any = Any,  # noqa: A002 # the contract's name
+        *,
+        name: str | None = None,
+        timeout: Duration | None = None,
     ) -> Any:
         """Return the payload of the oldest event of this name that no earlier wait took, as `type`.
 
@@ -194,4 +201,6 @@ class TaskContext:
     async def random(self, name: str) -> float:
         """Return a float in [0, 1); the first one, for ever."""
         desk = self._desk
-        return cast("float", await desk.perform(Capture(desk, check_name(name, "name"), StepKind.RANDOM, ANY, desk.randomness.random)))
+        return cast(
+            "float", await desk.perform(Capture(desk, check_name(name, "name"), StepKind.RANDOM, ANY, desk.randomness.random))
+        )

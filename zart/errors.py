@@ -51,6 +51,14 @@ class ZartError(Exception):
     """Everything that Zart raises."""
 
 
+def _said(error: object) -> str:
+    """Return what an error says, even if its own `__str__` raises: it must not hide the error it is part of."""
+    try:
+        return str(error)
+    except BaseException:  # noqa: BLE001 # users' code, and may raise even SystemExit
+        return f"{type(error).__name__}, whose text cannot be had"
+
+
 # ---- outside an execution -------------------------------------------------------------------------------------------
 
 
@@ -103,7 +111,7 @@ class ExecutionFailed(SchedulerError):
     def __init__(self, failure: ExecutionFailure, execution_id: str = "") -> None:
         self.failure = failure
         self.execution_id = execution_id
-        super().__init__(f"execution {execution_id!r} failed: {failure.error}")
+        super().__init__(f"execution {execution_id!r} failed: {_said(failure.error)}")
 
 
 class ExecutionCancelled(SchedulerError):
@@ -186,7 +194,7 @@ class MaxRetriesExhausted(TaskError):
     def __init__(self, attempts: int, last: BaseException | None = None) -> None:
         self.attempts = attempts
         self.last = last
-        super().__init__(f"failed {attempts} times, the last time with: {last}")
+        super().__init__(f"failed {attempts} times, the last time with: {_said(last)}")
 
 
 class TaskTimeout(TaskError, TimeoutError):
@@ -225,7 +233,7 @@ class RetryExhausted(StepError):
         self.step = step
         self.attempts = attempts
         self.last_error = last_error
-        super().__init__(f"step {step!r} failed {attempts} times, the last time with: {last_error}")
+        super().__init__(f"step {step!r} failed {attempts} times, the last time with: {_said(last_error)}")
 
 
 class StepTimedOut(StepError, TimeoutError):
@@ -277,7 +285,7 @@ class NonRetryable(ZartError):
 
     def __init__(self, cause: BaseException | str) -> None:
         self.cause = cause
-        super().__init__(str(cause))
+        super().__init__(_said(cause))
 
 
 class RetryAfter(ZartError):
@@ -286,7 +294,7 @@ class RetryAfter(ZartError):
     def __init__(self, delay: Duration, cause: BaseException | str | None = None) -> None:
         self.delay: timedelta = to_timedelta(delay, "delay")
         self.cause = cause
-        super().__init__(f"try again in {self.delay.total_seconds():g} s" + ("" if cause is None else f": {cause}"))
+        super().__init__(f"try again in {self.delay.total_seconds():g} s" + ("" if cause is None else f": {_said(cause)}"))
 
 
 # ---- why an execution failed, as a value ----------------------------------------------------------------------------

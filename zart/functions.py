@@ -1,5 +1,7 @@
 """The operations as free functions: each finds the execution that it is called in."""
 
+from typing import cast
+
 from zart.errors import NoActiveExecution
 from zart.operations import ExecutionInfo
 from zart.steps import CURRENT
@@ -14,4 +16,4 @@ def context() -> ExecutionInfo:
     current = CURRENT.get()
     if current is None:
         raise NoActiveExecution("zart.context() was called outside an execution; it belongs into a handler's body or a step")
-    return current.info
+    return cast("ExecutionInfo", current.info)

@@ -16,8 +16,8 @@ Output = TypeVar("Output")
 class TaskHandler(ABC, Generic[Data, Output]):
     """A durable workflow: `run` is its body, and may start again from the top many times.
 
-    Subclass it as `TaskHandler[Data, Output]`; the two types (or else the annotations of `run`) decide how input and output are stored.
-    Register an instance; what it depends on goes into `__init__`.
+    Subclass it as `TaskHandler[Data, Output]`; the two types (or else the annotations of `run`) decide how input and output are
+    stored. Register an instance; what it depends on goes into `__init__`.
 
     Attributes:
         name: the task's name; default: the class's name.
@@ -50,7 +50,9 @@ class TaskHandler(ABC, Generic[Data, Output]):
         if isinstance(cls.name, str):
             check_name(cls.name, "task name")
         if "retry" in cls.__dict__ and "max_retries" in cls.__dict__:
-            raise TypeError(f"{cls.__name__} gives both retry and max_retries; retry has its own max_retries, keep one of the two")
+            raise TypeError(
+                f"{cls.__name__} gives both retry and max_retries; retry has its own max_retries, keep one of the two"
+            )
 
     @abstractmethod
     async def run(self, ctx: TaskContext, data: Data) -> Output:

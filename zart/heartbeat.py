@@ -1,8 +1,8 @@
 """The worker's sign of life, from a thread and connection of its own, so that no user code can stop it.
 
-The thread beats whatever the event loop does; what it learns it hands to the loop. It knows when its last good beat was sent, and so
-whether the lease still holds; and it watches the loop: one that has not turned for a while is reported with the line where it hangs,
-and after `max_stall` the thread gives the lease up.
+The thread beats whatever the event loop does; what it learns it hands to the loop. It knows when its last good beat was sent,
+and so whether the lease still holds; and it watches the loop: one that has not turned for a while is reported with the line
+where it hangs, and after `max_stall` the thread gives the lease up.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Group commit: what all executions of a worker have to say goes out together, one statement at a time.
 
-An author that has something to say calls `write`. While one commit is in flight, authors gather; when it returns, the next goes out
-with what they then have to say, everything of one author together. A commit is capped near half of the running executions, so that
-storage writes for one half while Python works for the other; without a cap the two would take turns. An author is told what became
-of its words when they are durable, never before.
+An author that has something to say calls `write`. While one commit is in flight, authors gather; when it returns, the next goes
+out with what they then have to say, everything of one author together. A commit is capped near half of the running executions,
+so that storage writes for one half while Python works for the other; without a cap the two would take turns. An author is told
+what became of its words when they are durable, never before.
 
 When storage is unavailable the same commit is repeated until it is answered: repeating is harmless, forgetting is not.
 """

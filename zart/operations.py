@@ -1,8 +1,8 @@
 """The operations of a body: from being asked for to being settled.
 
-An operation is *asked* for by the body under a name. While history is replayed it only waits for its turn. Live it *begins*, and
-*settles* with an outcome, which the run saves and then hands to the body in its turn. A *durable wait* is an operation that needs
-nothing but time or mail to settle: when a body has only those, it can leave memory.
+An operation is *asked* for by the body under a name. While history is replayed it only waits for its turn. Live it *begins*,
+and *settles* with an outcome, which the run saves and then hands to the body in its turn. A *durable wait* is an operation that
+needs nothing but time or mail to settle: when a body has only those, it can leave memory.
 """
 
 import asyncio
@@ -240,6 +240,9 @@ class EventWait(Operation):
         if self.match():
             return
         if self.due_at is not None:
+            if self.due_at <= self.desk.now():
+                self._expire()
+                return
             self.timer_at(self.due_at, self._expire)
         if not self.opened:
             self.open(self.due_at)
@@ -251,7 +254,9 @@ class EventWait(Operation):
             try:
                 value = self.codec.decode(letter.payload)
             except DeserializationError as error:
-                mailbox.set_aside(letter, f"event {self.event!r} number {letter.seq} was set aside by wait {self.name!r}: {error}")
+                mailbox.set_aside(
+                    letter, f"event {self.event!r} number {letter.seq} was set aside by wait {self.name!r}: {error}"
+                )
                 continue
             mailbox.take(letter.seq)
             self.mail = letter.seq

@@ -55,7 +55,9 @@ def task_of(handler: TaskHandler[Any, Any], name: str | None = None) -> Task:
         ValueError: a bad name, duration or retry policy.
     """
     if isinstance(handler, type):
-        raise TypeError(f"register an instance, {handler.__name__}(), not the class: handlers get what they depend on in __init__")
+        raise TypeError(
+            f"register an instance, {handler.__name__}(), not the class: handlers get what they depend on in __init__"
+        )
     if not isinstance(handler, TaskHandler):
         raise TypeError(f"{handler!r} is no handler; subclass TaskHandler[Data, Output]")
     given = check_name(handler.name if name is None else name, "task name")

@@ -1,11 +1,11 @@
 """One claim's past: which outcomes are to be handed over, in which order, and what the mailbox holds. Pure: no clock, no await.
 
-A run's history has two chapters. The first is the body's; the second, once a failure was saved, is that of `on_failure`, and then
-only it is replayed. Within a chapter, an outcome is handed over unless a failed attempt has *reopened* it: then its operation begins
-afresh, and what had been recorded of it is past. Names belong to a chapter.
+A run's history has two chapters. The first is the body's; the second, once a failure was saved, is that of `on_failure`, and
+then only it is replayed. Within a chapter, an outcome is handed over unless a failed attempt has *reopened* it: then its
+operation begins afresh, and what had been recorded of it is past. Names belong to a chapter.
 
-The outcomes come in the order of their `seq`; that place is an outcome's turn. An operation that was opened has begun and must be
-asked for again; one that has failed attempts goes on with the next.
+The outcomes come in the order of their `seq`; that place is an outcome's turn. An operation that was opened has begun and must
+be asked for again; one that has failed attempts goes on with the next.
 """
 
 from collections import deque

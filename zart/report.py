@@ -18,9 +18,9 @@ from zart.status import ExecutionStatus, Phase, StepKind
 class StepStatusInfo:
     """One operation of an execution.
 
-    `status` is "completed", "failed", "waiting" (a timer, an event, or the next attempt), "running" (begun and not settled), or "retried"
-    (failed, and run again by a later attempt of the execution). `result` is the saved value as JSON-like data, `error` the last error in one
-    line. `errors` are the errors of all failed attempts, oldest first.
+    `status` is "completed", "failed", "waiting" (a timer, an event, or the next attempt), "running" (begun and not settled), or
+    "retried" (failed, and run again by a later attempt of the execution). `result` is the saved value as JSON-like data,
+    `error` the last error in one line. `errors` are the errors of all failed attempts, oldest first.
     """
 
     name: str

@@ -142,7 +142,7 @@ class Step(Generic[T]):
         current = CURRENT.get()
         if current is None:
             raise NoActiveExecution(
-                f"step {self.name!r} was awaited outside an execution; start a handler that awaits it, or call its function directly"
+                f"step {self.name!r} was awaited outside an execution; start a handler that awaits it, or call its function"
             )
         return current.require(self).__await__()
 

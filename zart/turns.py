@@ -1,9 +1,10 @@
 """When a body rests: nothing that belongs to it is in the event loop's queue.
 
-Outcomes are handed to a body one at a time, live as on replay, and only while it rests; so whatever it composes out of asyncio
-(tasks, gather, locks, queues) has come to a stand in between, and does the same again on replay. No fixed number of loop turns
-tells that. Instead `call_soon` of the loop is wrapped once: it counts, by a context variable that every task of a body inherits,
-the callbacks that are queued for that body. When the last of them has run, the body rests and its `Turns` says so.
+Outcomes are handed to a body one at a time, live as on replay, and only while it rests; so whatever it composes out of
+asyncio (tasks, gather, locks, queues) has come to a stand in between, and does the same again on replay. No fixed number of
+loop turns tells that. Instead `call_soon` of the loop is wrapped once: it counts, by a context variable that all tasks of a
+body inherit, the callbacks that are queued for that body. When the last of them has run, the body rests and its `Turns` says
+so.
 
 Two more things make bodies repeatable: their tasks hash by the order of their creation, so that sets of tasks iterate alike in
 every run; and an exit that a task raises (`SystemExit`, `KeyboardInterrupt`) stays in that task instead of ending the loop.
@@ -61,7 +62,9 @@ class Turns:
         except (SystemExit, KeyboardInterrupt) as exit_:
             # The task that raised it holds it already; let through, it would end the loop and every other execution with it.
             if not isinstance(getattr(callback, "__self__", None), asyncio.Task):
-                asyncio.get_running_loop().call_exception_handler({"message": "exit in a callback of a body", "exception": exit_})
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": "exit in a callback of a body", "exception": exit_}
+                )
         finally:
             queued = self._queued
             del queued[key]
@@ -102,7 +105,7 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         if turns is not None:
             return _BodyTask(coroutine, turns, loop=loop, context=context, **options)
         if factory is not None:
-            return factory(loop, coroutine, context=context, **options)
+            return cast("Any", factory)(loop, coroutine, context=context, **options)
         return asyncio.Task(coroutine, loop=loop, context=context, **options)
 
     loop.call_soon = call_soon  # type: ignore[method-assign,assignment] # looked up on the instance by tasks and futures alike

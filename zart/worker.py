@@ -4,18 +4,15 @@ import asyncio
 import logging
 import signal
 from collections.abc import Iterable
-from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
 
-from attrs import field, frozen
-
 from zart.clock import Clock, Instant, SystemClock, Timer, micros
-from zart.durations import Duration, to_timedelta
+from zart.config import WorkerConfig
 from zart.errors import SchedulerError, WorkerNotAlive
 from zart.handler import TaskHandler
 from zart.heartbeat import Heartbeat, Pulse, StorageTime
-from zart.ids import Randomness, SystemRandomness, check_name
+from zart.ids import Randomness, SystemRandomness
 from zart.journal import Journal
 from zart.observe import Observer, Unobserved
 from zart.records import SUSPECT, BeatReply, Demand, Held, WorkerBeat
@@ -33,63 +30,11 @@ _UNWIND_ROUND = 0.05
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
-def _duration(what: str) -> Any:
-    return lambda value: to_timedelta(value, what)
-
-
-def _positive(_instance: object, attribute: Any, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{attribute.name} must be a whole number from 1, not {value!r}")
-
-
-def _queues(queues: str | Iterable[str]) -> tuple[str, ...]:
-    given = (queues,) if isinstance(queues, str) else tuple(queues)
-    if not given:
-        raise ValueError("queues must name at least one queue")
-    return tuple(check_name(queue, "queue") for queue in given)
-
-
-@frozen(kw_only=True)
-class WorkerConfig:
-    """How a worker works. Durations are timedeltas, seconds or text such as "15s".
-
-    Attributes:
-        poll_interval: how often it looks for work when no hint comes.
-        max_concurrent: how many executions it runs at once; parked ones do not count.
-        claim_batch: how many it claims at once; None: as many as slots are free.
-        lease: how long after its last sign of life its executions are given to others.
-        heartbeat_interval: how often it gives one.
-        shutdown_timeout: how long a graceful stop lets work finish.
-        park_after: how long a body may only wait before it leaves memory.
-        max_crashes: how many workers an execution may bring down in a row before it fails.
-        queues: the queues it serves.
-        payload_limit: the largest value it saves, in bytes.
-        max_stall: how long a blocked event loop keeps its lease.
-    """
-
-    poll_interval: timedelta = field(default=timedelta(seconds=1), converter=_duration("poll_interval"))
-    max_concurrent: int = field(default=200, validator=_positive)
-    claim_batch: int | None = None
-    lease: timedelta = field(default=timedelta(seconds=15), converter=_duration("lease"))
-    heartbeat_interval: timedelta = field(default=timedelta(seconds=1), converter=_duration("heartbeat_interval"))
-    shutdown_timeout: timedelta = field(default=timedelta(seconds=30), converter=_duration("shutdown_timeout"))
-    park_after: timedelta = field(default=timedelta(milliseconds=50), converter=_duration("park_after"))
-    max_crashes: int = field(default=5, validator=_positive)
-    queues: tuple[str, ...] = field(default=("default",), converter=_queues)
-    payload_limit: int = field(default=2 * 1024 * 1024, validator=_positive)
-    max_stall: timedelta = field(default=timedelta(minutes=5), converter=_duration("max_stall"))
-
-    def __attrs_post_init__(self) -> None:
-        """Refuse what would expire itself."""
-        if self.heartbeat_interval * 2 > self.lease:
-            raise ValueError(f"lease ({self.lease}) must be at least twice heartbeat_interval ({self.heartbeat_interval})")
-
-
 class Worker:
     """Runs the executions of the handlers given to it; any number of workers share one storage.
 
-    `await worker.run()` works until stopped and, in the main thread, stops on SIGTERM and SIGINT. `async with Worker(...)` works beside
-    an application. Stopping lets running bodies finish for `shutdown_timeout`, then hands the rest back to other workers at once.
+    `await worker.run()` works until stopped and, in the main thread, stops on SIGTERM and SIGINT; `async with Worker(...)`
+    works beside an application. Stopping lets running bodies finish for `shutdown_timeout`, then hands the rest back at once.
 
     Raises:
         ValueError: no handler, or two of one name.
@@ -121,6 +66,8 @@ class Worker:
         self.park_after = self.config.park_after.total_seconds()
         self.left_behind = 0
         """Bodies that did not end when they were cancelled."""
+        self.unwinding: set[asyncio.Task[None]] = set()
+        """The cancelled bodies that have not ended yet."""
         self._time = StorageTime(self.clock)
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -274,7 +221,9 @@ class Worker:
             del self._runs[run.claim.token.key]
             self._slot.set()
         if run.remains():
-            self._spawn(self._unwind(run), "zart-unwind")
+            unwinding = self._spawn(self._unwind(run), "zart-unwind")
+            self.unwinding.add(unwinding)
+            unwinding.add_done_callback(self.unwinding.discard)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
@@ -290,7 +239,7 @@ class Worker:
 
     def _held(self) -> list[Held]:
         # Called from the heartbeat's thread: one C call copies the dictionary's values, so it cannot change underneath.
-        return [Held(run.claim.token, run.mailbox.seen) for run in tuple(self._runs.values())]
+        return [Held(run.claim.token, run.seen) for run in tuple(self._runs.values())]
 
     def _demand(self, limit: int) -> Demand:
         suspects = sum(run.claim.crashes >= SUSPECT for run in self._runs.values())
@@ -365,7 +314,7 @@ class Worker:
         patience.cancel()
         left = list(self._runs.values())
         for run in left:
-            run.hand_back()
+            run.detach()
         await self._within(1.0, self.journal.flushed())
         self._runs.clear()
         await asyncio.gather(*(self._unwind(run) for run in left))
@@ -383,7 +332,9 @@ class Worker:
                     return
             await self._sleep(_UNWIND_ROUND)
         self.left_behind += 1
-        logger.warning("the body of execution %s does not end when cancelled; it is left, and can save nothing", run.info.execution_id)
+        logger.warning(
+            "the body of execution %s does not end when cancelled; it is left, and can save nothing", run.info.execution_id
+        )
 
     async def _sleep(self, seconds: float) -> None:
         rang = asyncio.Event()

@@ -3,7 +3,7 @@
 from typing import Any
 
 from zart.codec.shapes import name_of, shape_of
-from zart.codec.text import TAG, Mismatch, read, too_deep, write
+from zart.codec.text import TAG, Mismatch, read, show, too_deep, write
 from zart.errors import DeserializationError, PayloadTooLarge, UndeclaredType
 
 _KEPT = 10_000
@@ -56,8 +56,8 @@ class Codec:
             wrong = too_deep()
         except Exception as error:  # noqa: BLE001 # hashes and converters are users' code
             wrong = Mismatch("", None, f"cannot be read: {type(error).__name__}: {error}")
-        said = wrong.reason or f": expected {wrong.expected}, found {wrong.shown}"
-        raise DeserializationError(f"{wrong.place(what)}{'' if said[0] == ':' else ' '}{said}")
+        said = f" {wrong.reason}" if wrong.reason else f": expected {wrong.expected}, found {show(wrong.value)}"
+        raise DeserializationError(wrong.place(what) + said)
 
     def through(self, value: Any, what: str = "the value") -> tuple[str, Any]:
         """Return a value as text and as a replay would see it.
@@ -74,7 +74,8 @@ class Codec:
             raise _refusal(what, Mismatch("", value, f"could not come back: {error}")) from error
 
     def __repr__(self) -> str:
-        return f"Codec({name_of(self.declared)})"
+        """Return how the codec is got."""
+        return f"codec_for({name_of(self.declared)})"
 
 
 def codec_for(declared: Any) -> Codec:
@@ -105,7 +106,7 @@ def _codec_for_unhashable(declared: Any) -> Codec:
 
 
 ANY = codec_for(Any)
-"""The codec of what nothing is declared about: None, bool, int, float, str, list, and dict with text keys, exactly these types."""
+"""The codec of what nothing is declared about: None, bool, int, float, str, list, dict with text keys, exactly these types."""
 
 
 def check_size(text: str, limit: int, what: str) -> None:

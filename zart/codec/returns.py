@@ -2,13 +2,11 @@
 
 import functools
 import inspect
-import sys
 import types
 import typing
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, ForwardRef, get_args, get_origin
+from collections.abc import Awaitable, Callable
+from typing import Any, get_args, get_origin
 
-_NOTHING = frozenset({typing.Never, typing.NoReturn, Any, inspect.Signature.empty})
 _ABSENT: Any = object()
 _known: dict[tuple[types.CodeType, Any], Any] = {}
 
@@ -22,18 +20,33 @@ def return_type(fn: Callable[..., Any]) -> Any:
     Raises:
         TypeError: the annotation names something that cannot be found.
     """
-    while isinstance(fn, functools.partial):
-        fn = fn.func
-    if isinstance(fn, type):
-        return fn
-    function: Any = fn if isinstance(fn, types.FunctionType) else _function_of(fn)
-    if function is None:
-        return Any
-    declared = function.__annotations__.get("return", _ABSENT)
-    if declared is _ABSENT:
-        return Any
+    if type(fn) is not types.FunctionType or hasattr(fn, "__wrapped__"):
+        while isinstance(fn, functools.partial):
+            fn = fn.func
+        if isinstance(fn, type):
+            return fn
+        fn = _function_of(fn)
+    declared = _annotation(fn)
+    return Any if declared is _ABSENT else _type_of(fn, declared)
+
+
+def _function_of(fn: Any) -> Any:
+    if not hasattr(fn, "__wrapped__") and not inspect.isroutine(fn):
+        fn = type(fn).__call__
+    # A decorator's wrapper has its function's annotations, but not the names that they speak of.
+    return inspect.unwrap(getattr(fn, "__func__", fn))
+
+
+def _annotation(fn: Any) -> Any:
+    try:
+        return getattr(fn, "__annotations__", {}).get("return", _ABSENT)
+    except NameError as error:  # evaluated only now, since Python 3.14
+        raise _unresolved(fn, "", error) from None
+
+
+def _type_of(function: Any, declared: Any) -> Any:
     code = function.__code__
-    if isinstance(declared, str) and code.co_freevars and any(name in declared for name in code.co_freevars):
+    if isinstance(declared, str) and any(name in declared for name in code.co_freevars):
         return _resolved(function, declared)  # names that stand for something else each time the function is made
     try:
         return _known[code, declared]
@@ -44,8 +57,32 @@ def return_type(fn: Callable[..., Any]) -> Any:
         return found
 
 
-def _function_of(fn: Any) -> types.FunctionType | None:
-    found = getattr(fn, "__func__", None) or getattr(fn, "__wrapped__", None) or getattr(type(fn), "__call__", None)  # noqa: B004
-    if isinstance(found, types.FunctionType):
-        return found
-    return None
+def _resolved(function: Any, declared: Any) -> Any:
+    names = {each.__name__: each for each in getattr(function, "__type_params__", ())}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            names[name] = cell.cell_contents
+        except ValueError:  # not yet assigned
+            continue
+
+    def carrier() -> None:
+        """Carry the one annotation: those of the parameters need not be resolvable."""
+
+    carrier.__annotations__ = {"return": declared}
+    try:
+        found = typing.get_type_hints(carrier, function.__globals__, names, include_extras=True)["return"]
+    except (NameError, AttributeError, SyntaxError, TypeError) as error:
+        raise _unresolved(function, declared, error) from None
+    if found is typing.Never or found is typing.NoReturn:
+        return Any
+    origin = get_origin(found) or found
+    if isinstance(origin, type) and issubclass(origin, Awaitable):
+        return (get_args(found) or (Any,))[-1]
+    return found
+
+
+def _unresolved(function: Any, declared: Any, error: Exception) -> TypeError:
+    return TypeError(
+        f"the return annotation {declared!r} of {function.__qualname__} cannot be resolved: {error}; "
+        "import the name where the function is defined, or pass returns="
+    )

@@ -133,14 +133,15 @@ def _check_depth(raw: Any, text: str) -> None:
     # A level costs two characters, so that most texts are too short to be too deep, and most others have too few brackets.
     if len(text) > 2 * DEPTH and text.count("[") + text.count("{") > DEPTH:
         depth, level = 0, [raw]
-        while level := [child for each in level for child in _children(each)]:
+        while containers := [each for each in level if type(each) is list or type(each) is dict]:
             depth += 1
             if depth > DEPTH:
                 raise too_deep()
+            level = [child for each in containers for child in _children(each)]
 
 
-def _children(raw: Any) -> Collection[Any]:
-    return raw.values() if type(raw) is dict else raw if type(raw) is list else ()
+def _children(container: Any) -> Collection[Any]:
+    return container.values() if type(container) is dict else container
 
 
 def too_deep() -> Mismatch:
@@ -307,12 +308,8 @@ def tagged(value: Any, leaf: Callable[[Any], Any]) -> Any:
 
 
 def unpack_native(raw: Any) -> Any:
-    """Return what `pack_native` packed.
-
-    Raises:
-        Mismatch: a tag that stands for no native value.
-    """
-    return untagged(raw, _refuse_tag)
+    """Return what `pack_native` packed. Tags of declared types stay as they are: so anything saved can be looked at."""
+    return untagged(raw, dict)
 
 
 def untagged(raw: Any, revive: Callable[[dict[str, Any]], Any]) -> Any:
@@ -334,7 +331,3 @@ def untagged(raw: Any, revive: Callable[[dict[str, Any]], Any]) -> Any:
     for key, item in raw.items():
         object_[key] = untagged(item, revive) if type(item) is list or type(item) is dict else item
     return object_
-
-
-def _refuse_tag(raw: dict[str, Any]) -> NoReturn:
-    raise Mismatch("", raw, f"has the tag {next(iter(raw))!r}, which nothing here has written")

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 from collections import defaultdict
 from collections.abc import Iterable
 
@@ -24,7 +25,8 @@ class Waiter:
         if not self._called:
             self._called = True
             with contextlib.suppress(RuntimeError):  # its loop was closed: nobody is left to be woken
-                self._loop.call_soon_threadsafe(self._event.set)
+                # In a context of its own: who happens to make it happen has no part in the waking.
+                self._loop.call_soon_threadsafe(self._event.set, context=contextvars.Context())
 
     def expire(self) -> None:
         """End its wait; called on its own loop."""
@@ -64,3 +66,7 @@ class Hints:
         """Wake everybody who waits for this."""
         for waiter in self._waiters.get(topic, ()):
             waiter.call()
+
+    def anybody(self) -> bool:
+        """Whether anybody waits at all."""
+        return bool(self._waiters)

@@ -35,7 +35,7 @@ class FakeClock:
         return moment(self._wall + self._elapsed)
 
     def monotonic(self) -> float:
-        """Return the seconds that all `advance`s have made up so far."""
+        """Return the seconds that all calls of `advance` have made up so far."""
         return self._elapsed / SECOND
 
     def advance(self, duration: Duration) -> None:
@@ -58,10 +58,10 @@ class FakeClock:
         self._wall += micros(by)
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
-        """Set a timer on the running event loop, in the current context; at once means at the loop's next turn."""
+        """Set a timer on the running event loop, in an empty context; at once means at the loop's next turn."""
         loop = asyncio.get_running_loop()
         if seconds <= 0:
-            return loop.call_soon(callback)
+            return loop.call_soon(callback, context=contextvars.Context())
         with self._lock:
             # Rounded, not cut: 60 s as a float must end exactly where `advance(60)` stops.
             due = self._elapsed + max(1, round(seconds * SECOND))
@@ -86,7 +86,7 @@ class _FakeTimer:
         self.cancelled = False
         self._loop = loop
         self._callback = callback
-        self._context = contextvars.copy_context()
+        self._context = contextvars.Context()
 
     def cancel(self) -> None:
         self.cancelled = True

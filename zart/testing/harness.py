@@ -6,19 +6,25 @@ from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
 
+from attrs import evolve
+
 from zart.client import DurableScheduler
 from zart.clock import moment
 from zart.durations import Duration, to_timedelta
 from zart.handler import TaskHandler
 from zart.observe import Observer
-from zart.records import Demand
+from zart.records import Demand, Query
 from zart.registry import Registry
 from zart.scheduler import Storage
 from zart.schedulers.memory import InMemoryScheduler
 from zart.spawner import ThreadSpawner
+from zart.status import ExecutionStatus
 from zart.testing.clock import FakeClock
 from zart.worker import Worker, WorkerConfig
 
+_UNCLAIMED = Query((ExecutionStatus.PENDING, ExecutionStatus.WAITING), limit=100_000)
+UNWIND_TURNS = 25
+"""Turns of the loop that a parked or cancelled body has to clean up."""
 PATIENCE = 30.0
 """Real seconds that executions may take to come to rest."""
 
@@ -53,8 +59,8 @@ class Patient:
 class Harness:
     """An in-memory scheduler with a movable clock, a worker of the given handlers, and a client.
 
-    Time stands still until `advance` moves it; everything that is due then happens at its exact time. Waiting with the client's
-    methods moves it too.
+    `storage` makes another storage out of the harness's clock. Time stands still until `advance` moves it; everything that is
+    due then happens at its exact time. Waiting with the client's methods moves it too.
 
     Example:
         async with Harness([Onboarding()]) as h:
@@ -69,18 +75,21 @@ class Harness:
         *,
         start: datetime | None = None,
         config: WorkerConfig | None = None,
+        storage: Callable[[FakeClock], Storage] = lambda clock: InMemoryScheduler(clock=clock),
         observer: Observer | None = None,
     ) -> None:
         self.clock = FakeClock(start)
         self.registry = handlers if isinstance(handlers, Registry) else Registry(handlers)
-        self.config = config or WorkerConfig(park_after=0)
-        self.scheduler = InMemoryScheduler(clock=self.clock)
+        # At once: in its standing time a body would otherwise never leave memory.
+        self.config = evolve(config or WorkerConfig(), park_after=0)
+        self.scheduler = storage(self.clock)
         self.client = DurableScheduler(Patient(self.scheduler, self), clock=self.clock)
         self._observer = observer
         self.worker = self._new_worker()
 
     async def __aenter__(self) -> Self:
         """Open the storage and start the worker."""
+        await self.scheduler.migrate()
         await self.scheduler.__aenter__()
         await self.worker.join()
         return self
@@ -100,6 +109,7 @@ class Harness:
         """
         end = asyncio.get_running_loop().time() + PATIENCE
         while True:
+            await asyncio.sleep(0)  # storage in memory never makes way for anything else
             await self.worker.beat()
             claimed = await self.worker.claim_due()
             await self._come_to_rest(end)
@@ -110,17 +120,18 @@ class Harness:
         """Move the clock, stopping at everything that is due on the way; raises as `run_to_idle` does."""
         target = self.clock.now() + to_timedelta(duration)
         await self.run_to_idle()
-        while (due := self.next_due()) is not None and due <= target:
+        while (due := await self.next_due()) is not None and due <= target:
             self.clock.advance(max(timedelta(0), due - self.clock.now()))
             await self.run_to_idle()
         self.clock.advance(target - self.clock.now())
         await self.run_to_idle()
 
-    def next_due(self) -> datetime | None:
+    async def next_due(self) -> datetime | None:
         """Return when the next thing happens by itself, if anything does."""
-        dues = [moment(due) for run in self.worker.runs if (due := run.next_due()) is not None]
-        stored = self.scheduler.next_due()
-        return min(dues if stored is None else [*dues, stored], default=None)
+        dues = [due for run in self.worker.runs if (due := run.next_due()) is not None]
+        page = await self.scheduler.find(_UNCLAIMED)
+        dues += [execution.due_at for execution in page.executions if execution.due_at is not None]
+        return moment(min(dues)) if dues else None
 
     async def kill(self) -> None:
         """End the worker as `kill -9` would: nothing more is written, nothing handed back."""
@@ -145,6 +156,10 @@ class Harness:
                 names = ", ".join(run.info.execution_id for run in restless)
                 raise HarnessStuck(f"after {PATIENCE:g} s these still run something that is no durable wait: {names}")
         await self.worker.journal.flushed()
+        for _ in range(UNWIND_TURNS):
+            if not self.worker.unwinding:
+                return
+            await asyncio.sleep(0)
 
     async def _turn_loop(self) -> None:
         """Give the loop some turns, then the processor: a step may wait for a thread or a socket."""

@@ -8,8 +8,7 @@ from zart.errors import ZartError
 from zart.handler import TaskHandler
 from zart.records import Commit, Committed
 from zart.report import DurableExecutionStatus
-from zart.schedulers.memory import InMemoryScheduler
-from zart.status import ExecutionStatus
+from zart.scheduler import Storage
 from zart.testing.harness import Harness
 
 LONGEST = 10_000
@@ -23,7 +22,7 @@ class ReplayProblem(ZartError, AssertionError):
 class _Dying:
     """A scheduler whose worker dies right after the n-th save: the save is durable, its reply never comes."""
 
-    def __init__(self, storage: InMemoryScheduler, watcher: "_Watcher") -> None:
+    def __init__(self, storage: Storage, watcher: "_Watcher") -> None:
         self._commit = storage.commit
         self._watcher = watcher
         self.saves = 0
@@ -46,7 +45,6 @@ class _Watcher:
     def __init__(self) -> None:
         self._saved: set[str] = set()
         self._seen: dict[str, Any] = {}
-        self._reopened: set[str] = set()
         self.problem: ReplayProblem | None = None
 
     def saved(self, commits: Sequence[Commit]) -> None:
@@ -80,17 +78,16 @@ async def replay_check(handler: TaskHandler[Any, Any], data: Any = None, events:
     `events` are pairs of name and payload, offered from the start. Waits and retries take no real time.
 
     Raises:
-        ReplayProblem: a step ran again after its outcome was saved, the body diverged from what was saved, or a value or the final
-            status changed; names the step.
+        ReplayProblem: a step ran again after its outcome was saved, the body diverged from what was saved, or a value or the
+        final status changed; names the step.
     """
     given = list(events)
     whole, saves = await _run(handler, data, given, None)
     for save in range(1, saves + 1):
         crashed, _ = await _run(handler, data, given, save)
         if crashed.status != whole.status:
-            raise ReplayProblem(
-                f"after a crash at save {save} the execution ended {crashed.status} ({crashed.reason}), without one {whole.status}"
-            )
+            ended = f"{crashed.status} ({crashed.reason})"
+            raise ReplayProblem(f"after a crash at save {save} the execution ended {ended}, without one {whole.status}")
 
 
 async def _run(
@@ -113,7 +110,7 @@ async def _run(
                 return record, dying.saves
             if record.reason is not None and record.reason.startswith("replay expected"):
                 raise ReplayProblem(record.reason)
-            due = h.next_due()
+            due = await h.next_due()
             if due is None:
                 waits = ", ".join(repr(wait.name) for wait in record.waiting_for)
                 raise ReplayProblem(f"the execution waits for {waits} for ever; give the events that it needs")

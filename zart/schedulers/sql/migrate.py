@@ -58,8 +58,8 @@ def missing(dialect: str, version: int, where: str) -> tuple[Migration, ...]:
     return tuple(each for each in known if each.version > version)
 
 
-def outdated(dialect: str, version: int, where: str) -> SchemaMismatch:
-    """Return the error for a database that has to be migrated first."""
+def outdated(dialect: str, version: int, where: str) -> str:
+    """Say that a database has to be migrated first."""
     needed = migrations(dialect)[-1].version
     found = f"has schema version {version}" if version else "has no Zart tables"
-    return SchemaMismatch(f"{where} {found}, this Zart needs version {needed}; run `zart migrate`, or await migrate()")
+    return f"{where} {found}, this Zart needs version {needed}; run `zart migrate`, or await the scheduler's migrate()"

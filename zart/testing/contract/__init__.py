@@ -6,15 +6,19 @@ Subclass `SchedulerContract` in a test module and say how a scheduler is made:
         async def make(self, clock: Clock) -> Storage:
             return MyScheduler(await an_empty_database(), clock=clock)
 
-Every test makes one scheduler, opens it with `async with`, calls `migrate` and then works with nothing but the scheduler and the
-clock. So opening a storage that has no schema yet must work, `make` must give each test a storage of its own, and due times, leases
-and the limits of `wait` must go by the clock that was given. The rule that a test checks stands in its title, with its number in
-the docstring of `zart.scheduler`. Needs pytest and pytest-asyncio.
+Every test makes one scheduler, opens it with `async with`, calls `migrate` and then works with nothing but the scheduler and
+the clock. So opening a storage that has no schema yet must work, `make` must give each test a storage of its own, and due
+times, leases and the limits of `wait` must go by the clock that was given. The rule that a test checks stands in its title, with
+its number in the docstring of `zart.scheduler`. Needs pytest and pytest-asyncio.
 """
 
 import pytest
 
-pytest.register_assert_rewrite(__name__)  # before the modules below are imported: else a failing test shows no values
+_PARTS = (
+    *("beats", "cancels", "claims", "commits", "deliveries", "faults", "hints", "inspections", "moves", "scene", "starts"),
+    "takeovers",
+)
+pytest.register_assert_rewrite(*(f"{__name__}.{part}" for part in _PARTS))  # before their import: else failures show no values
 
 # ruff: noqa: E402
 from zart.testing.contract.beats import Beats
@@ -32,9 +36,7 @@ from zart.testing.contract.takeovers import Takeovers
 __all__ = ["SchedulerContract"]
 
 
-class SchedulerContract(
-    Starts, Claims, Commits, Moves, Deliveries, Cancels, Beats, Takeovers, Hints, Faults, Inspections
-):
+class SchedulerContract(Starts, Claims, Commits, Moves, Deliveries, Cancels, Beats, Takeovers, Hints, Faults, Inspections):
     """The whole contract as a pytest class; see the module for how to use it.
 
     Example:

@@ -23,7 +23,6 @@ from zart.records import (
     Held,
     Move,
     NewExecution,
-    Reuse,
     StepRecord,
     WorkerBeat,
 )
@@ -52,7 +51,7 @@ HOSTILE = (
 """Payloads that some storage has been known to change or refuse."""
 
 NAMES = (
-    *("a", "A", "á", "a\u0301", "Á", "a ", " a", "a  ", "ａ", "ß", "ss", "SS", "ı", "i", "I", "İ"),
+    *("a", "A", "á", "a\u0301", "Á", "a ", " a", "a  ", "\uff41", "ß", "ss", "SS", "\u0131", "i", "I", "İ"),
     *("0", "00", "null", "NULL", "None", "a'b", 'a"b', "a`b", "a\\b", "a%b", "a_b", "axb", "a;--", "a,b", "{a,b}", "a\u00a0"),
     *("🦊", "🦊🦊", "x" * 255, "🦊" * 255),
 )
@@ -138,11 +137,13 @@ async def register(scheduler: Storage, *workers: str, lease: Micros = LONG) -> N
         assert (await scheduler.beat(beat(worker, lease=lease, register=True, in_time=False))).alive
 
 
-async def running(scheduler: Storage, *ids: str, worker: str = "w", lease: Micros = LONG, **options: Any) -> list[Claim]:
-    """Start executions and let a worker claim them; the claims come in the order of the ids."""
+async def running(
+    scheduler: Storage, *ids: str, worker: str = "w", lease: Micros = LONG, task: str = "t", **options: Any
+) -> list[Claim]:
+    """Start executions of a task and let a worker claim all that is due of it; the claims come in the order of the ids."""
     await register(scheduler, worker, lease=lease)
-    await scheduler.start([new(each, **options) for each in ids])
-    claims = {claim.token.execution_id: claim for claim in await scheduler.claim(demand(worker))}
+    await scheduler.start([new(each, task, **options) for each in ids])
+    claims = {claim.token.execution_id: claim for claim in await scheduler.claim(demand(worker, {task: None}))}
     assert set(claims) == set(ids)
     return [claims[each] for each in ids]
 
@@ -163,28 +164,28 @@ async def commit(
 
 async def deliver(scheduler: Storage, *events: Event) -> None:
     """Deliver events that nothing stands against."""
-    assert await scheduler.deliver(events) == [Delivery.RECORDED] * len(events)
+    assert list(await scheduler.deliver(events)) == [Delivery.RECORDED] * len(events)
 
 
-async def ended(scheduler: Storage, status: ExecutionStatus, execution_id: str = "a") -> Claim:
-    """Start and claim an execution, and let it end."""
-    (claimed,) = await running(scheduler, execution_id)
+async def ended(scheduler: Storage, status: ExecutionStatus, **options: Any) -> Claim:
+    """Start and claim execution `a`, and let it end."""
+    (claimed,) = await running(scheduler, "a", **options)
     if status is ExecutionStatus.CANCELLED:
-        await scheduler.cancel([execution_id])
+        await scheduler.cancel(["a"])
     else:
         await commit(scheduler, claimed, outcome(1), move=Move(status, payload="the end"))
     return claimed
 
 
-async def in_status(scheduler: Storage, status: ExecutionStatus) -> None:
+async def in_status(scheduler: Storage, status: ExecutionStatus, **options: Any) -> None:
     """Bring execution `a` into a status."""
     if status is ExecutionStatus.PENDING:
         await register(scheduler)
-        await scheduler.start([new()])
+        await scheduler.start([new(**options)])
     elif status.is_terminal:
-        await ended(scheduler, status)
+        await ended(scheduler, status, **options)
     else:
-        (claimed,) = await running(scheduler, "a")
+        (claimed,) = await running(scheduler, "a", **options)
         if status is ExecutionStatus.WAITING:
             await commit(scheduler, claimed, move=waiting())
 
@@ -196,15 +197,37 @@ async def crash(scheduler: Storage, clock: FakeClock, worker: str) -> None:
 
 
 async def crashed(scheduler: Storage, clock: FakeClock, times: int, *ids: str) -> None:
-    """Start executions and let so many workers die over each of them, one execution at a time."""
-    for execution_id in ids:
-        await scheduler.start([new(execution_id)])
-        for number in range(times):
-            worker = f"victim {number} of {execution_id}"
-            await register(scheduler, worker, lease=LEASE)
-            claims = await scheduler.claim(demand(worker, limit=1))
-            assert [each.token.execution_id for each in claims] == [execution_id]
-            await crash(scheduler, clock, worker)
-        # Out of the way of the next one; back when all are done.
-        (last,) = await _hide(scheduler, execution_id)
-        assert last.status is ExecutionStatus.PENDING
+    """Start executions and let up to `SUSPECT` workers die over all of them at once."""
+    await scheduler.start([new(each) for each in ids])
+    for number in range(times):
+        worker = f"victim {number} of {ids[0]}"
+        await register(scheduler, worker, lease=LEASE)
+        assert len(await scheduler.claim(demand(worker))) == len(ids)
+        await crash(scheduler, clock, worker)
+
+
+async def read(scheduler: Storage, execution_id: str = "a", run: int | None = None) -> Execution:
+    """Return an execution that is there."""
+    execution = await scheduler.get(execution_id, run)
+    assert execution is not None
+    return execution
+
+
+async def history(scheduler: Storage, execution_id: str = "a", run: int | None = None) -> list[StepRecord]:
+    """Return the records of a run."""
+    return list((await scheduler.history(execution_id, run)).steps)
+
+
+async def mailbox(scheduler: Storage, execution_id: str = "a", run: int | None = None) -> list[tuple[int, str]]:
+    """Return the mail of a run: `seq` and payload."""
+    return [(mail.seq, mail.payload) for mail in (await scheduler.history(execution_id, run)).mail]
+
+
+async def returns(call: Coroutine[Any, Any, T]) -> T:
+    """Await something that must come back without the clock being moved; ten real seconds mean that it never will."""
+    task = asyncio.ensure_future(call)
+    await asyncio.wait({task}, timeout=10)
+    if not task.done():
+        task.cancel()
+        pytest.fail("it did not return")
+    return task.result()

@@ -2,6 +2,13 @@
 --
 -- Types are held by Python's binding and by the checks below: STRICT tables would shut out SQLite before 3.37.
 
+-- One row per migration.
+CREATE TABLE zart_schema (
+    version         INTEGER NOT NULL PRIMARY KEY,
+    name            TEXT    NOT NULL,
+    applied_at      INTEGER NOT NULL
+);
+
 -- One row per run. `key` is the run's short name in tokens and is never used twice, not even after a run was deleted (AUTOINCREMENT):
 -- otherwise a forgotten worker's token could come to fit another execution. Small columns stand before the texts, so that a look at a
 -- fence need not follow a long payload's overflow pages.
@@ -77,12 +84,14 @@ CREATE TABLE zart_mail (
     UNIQUE (key, event_id)
 ) WITHOUT ROWID;
 
--- One row per worker. `suspect` says that it held a suspect when it was declared dead: then only that one's crash counts.
+-- One row per worker. `suspect` says that it held a suspect when it was declared dead: then only that one's crash counts. `news`
+-- grows when mail came for an execution that it holds, or one was taken from it: that is how another process wakes it.
 CREATE TABLE zart_workers (
     id              TEXT    NOT NULL PRIMARY KEY,
-    alive           INTEGER NOT NULL CHECK (alive IN (0, 1)),
+    state           TEXT    NOT NULL CHECK (state IN ('alive', 'left', 'dead')),
     lease_until     INTEGER NOT NULL,
     lease           INTEGER NOT NULL,
+    news            INTEGER NOT NULL DEFAULT 0,
     suspect         INTEGER NOT NULL DEFAULT 0,
     registered_at   INTEGER NOT NULL,
     ended_at        INTEGER,

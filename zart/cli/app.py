@@ -1,0 +1,89 @@
+"""The program `zart`: its commands by name, and how each of them begins and ends."""
+
+import asyncio
+import inspect
+import os
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.metadata import version
+from typing import Any, NoReturn
+
+from cyclopts import App, CycloptsError, UnknownCommandError
+
+from zart.cli.errors import Exit, Problem, complain, explain
+from zart.cli.output import console
+from zart.cli.settings import format_of
+
+COMMANDS = {
+    "migrate": "Bring the database's schema to this version.",
+    "worker": "Run executions until stopped by SIGTERM or Ctrl-C.",
+    "schedule": "Start an execution; repeating it is the same start.",
+    "status": "Show an execution as it is now.",
+    "event": "Send an event to an execution.",
+    "wait": "Wait until an execution has ended, and show it.",
+    "list": "List executions, newest first.",
+    "cancel": "Cancel an execution.",
+    "demo": "Run a data pipeline, kill its worker, watch it finish.",
+}
+"""Name -> what it does; each is the function of its name in `zart.cli.commands.<name>`, and imported when it is called."""
+
+
+def build() -> App:
+    """Return the program with all its commands."""
+    app = App(
+        name="zart",
+        help="Durable execution for Python: every step's result is saved in the database you already run.",
+        version=lambda: version("zart-durable"),
+        help_format="plaintext",
+        console=console(sys.stdout),
+        error_console=console(sys.stderr),
+    )
+    for place, (name, purpose) in enumerate(COMMANDS.items()):
+        module = "listing" if name == "list" else name
+        app.command(f"zart.cli.commands.{module}:{module}", name=name, help=purpose, sort_key=place)
+    return app
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Carry out a command line and return its exit code; whatever happens is told on stderr, never as a traceback."""
+    as_json = format_of(tokens) != "table"
+    try:
+        result = _call(tokens)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        complain(_usage(error), as_json=as_json)
+        return Exit.USAGE
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has read enough. What is still buffered must not fail once more while Python shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+    except Exception as error:  # noqa: BLE001 # never a traceback
+        problem = explain(error)
+        complain(problem, as_json=as_json)
+        return problem.exit
+    return result if isinstance(result, int) else Exit.DONE
+
+
+def _call(tokens: Sequence[str]) -> Any:
+    command, bound, _ = build().parse_args(tokens, print_error=False, exit_on_error=False, help_on_error=False)
+    result = command(*bound.args, **bound.kwargs)
+    return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def _usage(error: CycloptsError) -> Problem:
+    if isinstance(error, UnknownCommandError):
+        # Said here, not by the error: it would import every command to look for what was meant.
+        asked = (error.unused_tokens or [""])[0]
+        near = get_close_matches(asked, COMMANDS, 1)
+        hint = f"did you mean `zart {near[0]}`?" if near else "see `zart --help`"
+        return Problem("usage", f"there is no command {asked!r}", hint, Exit.USAGE)
+    chain = " ".join(("zart", *(error.command_chain or ())))
+    return Problem("usage", " ".join(str(error).split()).rstrip("."), f"see `{chain} --help`", Exit.USAGE)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process."""
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,30 @@
+"""`zart cancel`."""
+
+from zart.cli.database import client_of
+from zart.cli.inputs import read_name
+from zart.cli.output import put_record
+from zart.cli.settings import DEFAULTS, Settings
+
+
+async def cancel(
+    execution_id: str,
+    /,
+    *,
+    settings: Settings = DEFAULTS,
+) -> None:
+    """Cancel an execution, at once or, while it runs, within two seconds; what has ended stays as it is.
+
+    Prints the status now true and whether this command made it so.
+
+    Args:
+        execution_id: Which one.
+        settings: What every command takes.
+    """
+    read_name(execution_id, "execution id")
+    async with client_of(settings.database_url) as client:
+        cancelled = await client.cancel(execution_id)
+        record = await client.status(execution_id)
+    put_record(
+        {"execution_id": execution_id, "task": record.name, "status": str(record.status), "cancelled": cancelled},
+        settings.format,
+    )

@@ -1,0 +1,88 @@
+"""`zart worker`."""
+
+import asyncio
+import gc
+import logging
+import sys
+from datetime import timedelta
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from zart.cli.database import storage_at
+from zart.cli.errors import usage
+from zart.cli.eventloop import run_quickly
+from zart.cli.handlers import registry_of
+from zart.cli.inputs import read_length
+from zart.cli.settings import DEFAULTS, AppOption, Settings, masked
+from zart.cli.terminal import visible
+from zart.config import WorkerConfig
+from zart.registry import Registry
+from zart.scheduler import Storage
+from zart.worker import Worker
+
+_BEAT = timedelta(seconds=1)
+
+
+def worker(
+    *,
+    app: AppOption = None,
+    concurrency: int = 200,
+    lease: str = "15s",
+    poll: str = "1s",
+    queue: Annotated[list[str] | None, Parameter(negative=())] = None,
+    verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=())] = False,
+    settings: Settings = DEFAULTS,
+) -> None:
+    """Run executions until stopped by SIGTERM or Ctrl-C; a second one stops more quickly.
+
+    Args:
+        app: Where the handlers are, as package.module:name: a Registry, handlers, or a function that returns them.
+        concurrency: How many executions run at once; parked ones do not count.
+        lease: How long after the worker's death its executions are given to others.
+        poll: How often it looks for work when no hint comes.
+        queue: A queue to serve; may be given several times.
+        verbose: One line on stderr for every change of state.
+        settings: What every command takes.
+    """
+    registry = registry_of(app)
+    length = read_length(lease, "--lease")
+    with usage():
+        config = WorkerConfig(
+            max_concurrent=concurrency,
+            lease=length,
+            heartbeat_interval=min(_BEAT, length / 2),
+            poll_interval=read_length(poll, "--poll"),
+            queues=tuple(queue or ("default",)),
+        )
+    _log(verbose=verbose)
+    run_quickly(_work(storage_at(settings.database_url), registry, config, masked(settings.database_url)))
+
+
+async def _work(unopened: Storage, registry: Registry, config: WorkerConfig, place: str) -> None:
+    async with unopened as storage:
+        worker = Worker(storage, registry, config)
+        # Whatever start-up has made lives as long as the process: the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        working = asyncio.ensure_future(worker.run())
+        await asyncio.sleep(0)  # now it handles signals
+        tasks = ", ".join(sorted(task.name for task in registry))
+        sys.stderr.write(visible(f"zart: worker {worker.id} runs {tasks} on {place}") + "\n")
+        sys.stderr.flush()
+        await working
+
+
+class _Lines(logging.Formatter):
+    """Log lines in which nothing can act on a terminal; a traceback keeps its line breaks."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record), keep="\n")
+
+
+def _log(*, verbose: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    if verbose:
+        logging.getLogger("zart").setLevel(logging.INFO)

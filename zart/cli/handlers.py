@@ -1,0 +1,92 @@
+"""`--app package.module:name`: finds the handlers that a command line speaks of."""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from zart.cli.errors import Exit, Refused
+from zart.handler import TaskHandler
+from zart.registry import Registry
+
+_FORM = "write --app package.module:name, or set ZART_APP"
+
+
+def registry_of(app: str | None) -> Registry:
+    """Import what `--app` names and return it as a registry.
+
+    It may be a Registry, a handler, several, or a function without arguments that returns one of these. The current directory
+    can be imported from.
+
+    Raises:
+        Refused: (78) nothing is named, it cannot be imported, or it is something else.
+    """
+    if app is None:
+        raise _refused("no handlers are named", _FORM)
+    module, _, name = app.partition(":")
+    if not module or not name:
+        raise _refused(f"{app!r} does not say which module and which name in it", _FORM)
+    found = _found(app, module, name)
+    if not isinstance(found, (Registry, TaskHandler, type)) and callable(found):
+        found = _called(app, found)
+    return _registered(app, found)
+
+
+def _found(app: str, module: str, name: str) -> Any:
+    if os.getcwd() not in sys.path:  # noqa: PTH109 # an entry of the path is text
+        sys.path.insert(0, os.getcwd())  # noqa: PTH109 # as above
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
+            raise _refused(
+                f"there is no module {module!r}", "start the command where the module can be imported from"
+            ) from error
+        raise _refused(f"{module!r} cannot be imported: {error}", "install what it needs") from error
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            raise
+        # A module may fail in any way, SystemExit included.
+        raise _refused(
+            f"{module!r} cannot be imported: {type(error).__name__}: {error}", "importing it must work by itself"
+        ) from error
+    for part in name.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            raise _refused(f"{module!r} has no {name!r}", f"{app!r} must name a Registry or handlers") from None
+    return found
+
+
+def _called(app: str, factory: Callable[[], Any]) -> Any:
+    try:
+        return factory()
+    except Exception as error:
+        raise _refused(
+            f"{app!r} was called and failed: {type(error).__name__}: {error}", "it is called without arguments"
+        ) from error
+
+
+def _registered(app: str, found: Any) -> Registry:
+    if isinstance(found, Registry):
+        registry = found
+    else:
+        if isinstance(found, TaskHandler):
+            found = [found]
+        if not isinstance(found, Iterable) or isinstance(found, str | bytes):
+            raise _refused(
+                f"{app!r} is a {type(found).__name__}",
+                "name a Registry, a handler, handlers, or a function that returns one of these",
+            )
+        try:
+            registry = Registry(found)
+        except (TypeError, ValueError) as error:
+            raise _refused(f"{app!r}: {error}", "mend the handler") from error
+    if not len(registry):
+        raise _refused(f"{app!r} holds no handler", "register at least one")
+    return registry
+
+
+def _refused(message: str, hint: str) -> Refused:
+    return Refused("bad_app", message, hint, Exit.CONFIGURATION)

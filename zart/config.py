@@ -1,0 +1,62 @@
+"""The settings of a worker."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from attrs import field, frozen
+
+from zart.durations import to_timedelta
+from zart.ids import check_name
+
+
+def _positive(_instance: object, attribute: Any, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{attribute.name} must be a whole number from 1, not {value!r}")
+
+
+def _queues(queues: str | Iterable[str]) -> tuple[str, ...]:
+    given = (queues,) if isinstance(queues, str) else tuple(queues)
+    if not given:
+        raise ValueError("queues must name at least one queue")
+    return tuple(check_name(queue, "queue") for queue in given)
+
+
+@frozen(kw_only=True)
+class WorkerConfig:
+    """How a worker works. Durations are timedeltas, seconds or text such as "15s".
+
+    Attributes:
+        poll_interval: how often it looks for work when no hint comes.
+        max_concurrent: how many executions it runs at once; parked ones do not count.
+        claim_batch: how many it claims at once; None: as many as slots are free.
+        lease: how long after its last sign of life its executions are given to others.
+        heartbeat_interval: how often it gives one.
+        shutdown_timeout: how long a graceful stop lets work finish.
+        park_after: how long a body may only wait before it leaves memory.
+        max_crashes: how many workers an execution may bring down in a row before it fails.
+        queues: the queues it serves.
+        payload_limit: the largest value it saves, in bytes.
+        max_stall: how long a blocked event loop keeps its lease.
+    """
+
+    poll_interval: timedelta = field(default=timedelta(seconds=1), converter=lambda value: to_timedelta(value, "poll_interval"))
+    max_concurrent: int = field(default=200, validator=_positive)
+    claim_batch: int | None = None
+    lease: timedelta = field(default=timedelta(seconds=15), converter=lambda value: to_timedelta(value, "lease"))
+    heartbeat_interval: timedelta = field(
+        default=timedelta(seconds=1), converter=lambda value: to_timedelta(value, "heartbeat_interval")
+    )
+    shutdown_timeout: timedelta = field(
+        default=timedelta(seconds=30), converter=lambda value: to_timedelta(value, "shutdown_timeout")
+    )
+    park_after: timedelta = field(default=timedelta(milliseconds=50), converter=lambda value: to_timedelta(value, "park_after"))
+    max_crashes: int = field(default=5, validator=_positive)
+    queues: tuple[str, ...] = field(default=("default",), converter=_queues)
+    payload_limit: int = field(default=2 * 1024 * 1024, validator=_positive)
+    max_stall: timedelta = field(default=timedelta(minutes=5), converter=lambda value: to_timedelta(value, "max_stall"))
+
+    def __attrs_post_init__(self) -> None:
+        """Refuse what would expire itself."""
+        if self.heartbeat_interval * 2 > self.lease:
+            raise ValueError(f"lease ({self.lease}) must be at least twice heartbeat_interval ({self.heartbeat_interval})")

@@ -1,0 +1,79 @@
+"""How a claim ends: the Move, and the record that goes with it. Pure: no clock, no await.
+
+A failure is saved before anything is made of it. An execution that is tried again, or goes on to `on_failure`, is let go and
+claimed anew, by whatever worker is first: so body and `on_failure` can never both run, whoever crashes when.
+"""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from zart.clock import SECOND, Instant, Micros, moment
+from zart.errors import ExecutionFailure, RetriesExhausted
+from zart.outcome import error_summary, failure_of, save_failure
+from zart.records import Claim, Move, StepRecord
+from zart.registry import Task
+from zart.replay import Replay, body_payload
+from zart.status import ExecutionStatus, Phase, StepKind
+
+_FIRST_SETBACK, _LONGEST_SETBACK = SECOND, 300 * SECOND
+
+
+@frozen
+class Ending:
+    """The last word about a claim."""
+
+    move: Move
+    record: StepRecord | None = None
+
+
+def capped(due_at: Instant | None, deadline: Instant | None) -> Instant | None:
+    """Return the earlier of a time and the execution's deadline."""
+    return due_at if deadline is None else deadline if due_at is None else min(due_at, deadline)
+
+
+def set_aside(claim: Claim, setbacks: int, reason: str, now: Instant) -> Ending:
+    """It cannot go on as things are: it is tried again with growing delays, so that the right code heals it."""
+    due_at = now + min(_FIRST_SETBACK << min(setbacks, 16), _LONGEST_SETBACK)
+    record = _record(claim, Phase.ATTEMPT, body_payload(setback=reason), due_at, now)
+    return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), reason=reason), record)
+
+
+def next_attempt(
+    claim: Claim, task: Task, error: BaseException, reopened: Sequence[int], delay: Micros, now: Instant
+) -> Ending:
+    """The body failed and runs again after a delay; the failures that ended it are reopened."""
+    due_at = now + delay
+    failure = save_failure(failure_of(error), task.raises)
+    record = _record(claim, Phase.ATTEMPT, body_payload(failure=failure, reopened=list(reopened)), due_at, now)
+    number = claim.attempt + 1
+    reason = f"attempt {number} failed, the next is due at {moment(due_at).isoformat()}: {error_summary(failure)}"
+    return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), attempt=number, reason=reason), record)
+
+
+def body_failed(claim: Claim, task: Task, past: Replay, error: BaseException, now: Instant) -> Ending:
+    """The body, or `on_failure`, raised and does not run again."""
+    failure = failure_of(error)
+    limit = task.retry.max_retries
+    if past.failure is None and limit > 0 and claim.attempt >= limit:
+        failure = RetriesExhausted(claim.attempt + 1, failure)
+    return failed(claim, task, past, failure, now)
+
+
+def failed(claim: Claim, task: Task, past: Replay, failure: ExecutionFailure, now: Instant) -> Ending:
+    """It fails; or, if there is an `on_failure` that has not run, the failure is saved and a next claim runs that."""
+    payload = save_failure(failure, task.raises)
+    if past.failure is not None:
+        first = past.failure.payload or ""
+        reason = f"{error_summary(first)}; on_failure failed too: {error_summary(payload)}"
+        return Ending(Move(ExecutionStatus.FAILED, payload=first, reason=reason))
+    reason = error_summary(payload)
+    if not task.compensates:
+        return Ending(Move(ExecutionStatus.FAILED, payload=payload, reason=reason))
+    deadline = now + task.failure_timeout
+    record = _record(claim, Phase.OUTCOME, payload, deadline, now)
+    return Ending(Move(ExecutionStatus.PENDING, now, deadline=deadline, reason=reason), record)
+
+
+def _record(claim: Claim, phase: Phase, payload: str, due_at: Instant, now: Instant) -> StepRecord:
+    return StepRecord(0, "", StepKind.BODY, phase, False, payload, claim.attempt + 1, due_at, at=now)

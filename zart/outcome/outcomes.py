@@ -1,0 +1,44 @@
+"""What a step came to, made for `match`."""
+
+from typing import Generic, NoReturn, TypeAlias, TypeVar
+
+from attrs import frozen
+
+T = TypeVar("T")
+
+
+@frozen
+class Ok(Generic[T]):
+    """The step returned `value`."""
+
+    value: T
+
+    def unwrap(self) -> T:
+        """Return the value."""
+        return self.value
+
+
+@frozen
+class BusinessErr:
+    """The step raised one of its declared errors: a decision."""
+
+    error: BaseException
+
+    def unwrap(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error
+
+
+@frozen
+class ZartErr:
+    """The step failed otherwise: `StepFailed`, `RetryExhausted`, `StepTimedOut`, or a result that cannot be saved."""
+
+    error: BaseException
+
+    def unwrap(self) -> NoReturn:
+        """Raise the error."""
+        raise self.error
+
+
+StepOutcome: TypeAlias = Ok[T] | BusinessErr | ZartErr
+"""What a step came to."""

@@ -1,0 +1,86 @@
+"""What the Inspector asks, for every dialect: pure functions that return statements.
+
+Their columns come in the order of the fields of `Execution`, `StepRecord` and `Mail`; see `rows`. Where a run is asked for,
+`execution_id` and, if it is pinned, `run` are parameters; `now`, where a statement has it, is storage's.
+"""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select
+
+from zart.records import Query
+from zart.schedulers.sql.tables import executions, mail, steps, worker_tasks, workers
+
+# A number in the text, not a parameter: the partial indexes that serve lists repeat it.
+_CURRENT = executions.c.current == literal_column("1")
+
+_SERVED = (
+    select(worker_tasks.c.worker)
+    .join(workers, workers.c.id == worker_tasks.c.worker)
+    .where(
+        worker_tasks.c.task == executions.c.task,
+        workers.c.state == literal_column("'alive'"),
+        workers.c.lease_until > bindparam("now"),
+    )
+    .exists()
+)
+
+_EXECUTION = (
+    *(
+        executions.c[name]
+        for name in ("id", "run", "task", "queue", "status", "payload", "result", "attempt", "fence", "worker")
+    ),
+    *(executions.c[name] for name in ("crashes", "crashed_workers", "reason", "created_at", "scheduled_at", "started_at")),
+    *(executions.c[name] for name in ("completed_at", "due_at", "deadline", "mail")),
+    _SERVED.label("served"),
+)
+_STEP = ("seq", "name", "kind", "phase", "ok", "payload", "attempts", "due_at", "mail", "started_at", "at")
+_MAIL = ("seq", "name", "payload", "at")
+
+
+def get(*, pinned: bool) -> Select[Any]:
+    """Return the statement for one run, or for the last one."""
+    return _of_run(select(*_EXECUTION), pinned=pinned)
+
+
+def history(*, pinned: bool) -> tuple[Select[Any], Select[Any]]:
+    """Return the statements for the records and for the mail of a run, or of the last one."""
+    key = _of_run(select(executions.c.key), pinned=pinned).scalar_subquery()
+    return (
+        select(*(steps.c[name] for name in _STEP)).where(steps.c.key == key).order_by(steps.c.seq),
+        select(*(mail.c[name] for name in _MAIL)).where(mail.c.key == key).order_by(mail.c.seq),
+    )
+
+
+def find(query: Query) -> Select[Any]:
+    """Return the statement for a page of current runs, and one execution more if there is another page."""
+    key = executions.c.key
+    statement = select(*_EXECUTION).where(*_conditions(query)).limit(query.limit + 1).offset(query.offset)
+    if query.after is not None:
+        last = executions.alias("last")
+        at = select(last.c.key).where(last.c.id == query.after, last.c.current == literal_column("1")).scalar_subquery()
+        statement = statement.where(key < at if query.descending else key > at)
+    return statement.order_by(key.desc() if query.descending else key)
+
+
+def count(query: Query) -> Select[Any]:
+    """Return the statement for how many current runs there are, by status."""
+    status = executions.c.status
+    return select(status, func.count()).where(*_conditions(query)).group_by(status)
+
+
+def _of_run(statement: Select[Any], *, pinned: bool) -> Select[Any]:
+    statement = statement.where(executions.c.id == bindparam("execution_id"))
+    if pinned:
+        return statement.where(executions.c.run == bindparam("run"))
+    # The last run by its number: an id with thousands of runs is still found at once.
+    return statement.order_by(executions.c.run.desc()).limit(literal_column("1"))
+
+
+def _conditions(query: Query) -> list[ColumnElement[bool]]:
+    conditions = [_CURRENT]
+    if query.statuses:
+        conditions.append(executions.c.status.in_([status.value for status in query.statuses]))
+    if query.tasks:
+        conditions.append(executions.c.task.in_(query.tasks))
+    return conditions

@@ -1,0 +1,5 @@
+"""The SQLite backend."""
+
+from zart.schedulers.sqlite.scheduler import SqliteScheduler
+
+__all__ = ["SqliteScheduler"]

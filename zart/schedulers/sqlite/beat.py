@@ -1,0 +1,89 @@
+"""Workers' signs of life in SQLite, and taking over from the dead (rule 7)."""
+
+from attrs import define
+
+from zart.clock import SECOND, Micros
+from zart.records import BeatReply, Mail, Token, WorkerBeat
+from zart.scheduler import DEADLINE_GRACE, TAKEOVER
+from zart.schedulers.sqlite.claim import mail_by_key
+from zart.schedulers.sqlite.deliver import tell
+from zart.schedulers.sqlite.queries import from_json, statements, to_json
+from zart.schedulers.sqlite.writer import Batch, Job
+
+_SQL = statements("beat")
+_MAIL = statements("commit")["mail"].sql
+
+_KEPT: Micros = 24 * 3600 * SECOND
+"""How long a worker that has ended stays on record."""
+
+
+@define
+class Beat(Job[BeatReply]):
+    """Register, renew or say goodbye; then take over from the dead."""
+
+    beat: WorkerBeat
+
+    def work(self, batch: Batch) -> BeatReply:
+        """Do all of it in one transaction."""
+        beat, now = self.beat, batch.now
+        row = batch.connection.execute(_SQL["worker"].sql, {"worker": beat.worker}).fetchone()
+        state, listed = (None, "[]") if row is None else row
+        if beat.leaving:
+            if state == "alive":
+                self._leave(batch)
+            return BeatReply(alive=state in {"alive", "left"}, now=now)
+        if state is None and beat.register:
+            about = {
+                "worker": beat.worker,
+                "now": now,
+                "lease": beat.lease,
+                "queues": to_json(beat.queues),
+                "about": beat.about,
+            }
+            batch.connection.execute(_SQL["register"].sql, about)
+            batch.connection.execute(_SQL["forget_workers"].sql, {"before": now - _KEPT})
+        elif state != "alive":
+            return BeatReply(alive=False, now=now)
+        self._renew(batch, listed)
+        if beat.in_time:
+            batch.connection.execute(_SQL["declare_dead"].sql, {"now": now})
+        taken_over = self._take_over(batch)
+        lost, mail = self._held(batch)
+        return BeatReply(alive=True, now=now, lost=lost, mail=mail, taken_over=taken_over)
+
+    def _leave(self, batch: Batch) -> None:
+        batch.connection.execute(_SQL["leave"].sql, {"worker": self.beat.worker, "now": batch.now})
+        if batch.connection.execute(_SQL["hand_back"].sql, {"worker": self.beat.worker, "now": batch.now}).rowcount:
+            batch.due.append((batch.now, None, None))
+
+    def _renew(self, batch: Batch, listed: str) -> None:
+        beat, tasks = self.beat, to_json(self.beat.tasks)
+        renewed = {"worker": beat.worker, "now": batch.now, "lease": beat.lease, "queues": to_json(beat.queues), "tasks": tasks}
+        batch.connection.execute(_SQL["renew"].sql, renewed | {"about": beat.about})
+        if tasks != listed:
+            batch.connection.execute(_SQL["forget_tasks"].sql, {"worker": beat.worker})
+            batch.connection.execute(_SQL["list_tasks"].sql, {"worker": beat.worker, "tasks": tasks})
+
+    @staticmethod
+    def _take_over(batch: Batch) -> int:
+        """Take over one batch; return how many of it were held by dead workers."""
+        limits = {"overdue": batch.now - DEADLINE_GRACE, "most": TAKEOVER}
+        doomed = from_json(batch.json(_SQL["doomed"].sql, limits))
+        if not doomed:
+            return 0
+        blamed = to_json([(key, blamed) for key, _, _, blamed in doomed])
+        batch.connection.execute(_SQL["take_over"].sql, {"doomed": blamed, "now": batch.now})
+        tell(batch, {worker for _, worker, _, _ in doomed})
+        batch.due.append((batch.now, None, None))
+        return sum(dead for _, _, dead, _ in doomed)
+
+    def _held(self, batch: Batch) -> tuple[list[Token], dict[int, list[Mail]]]:
+        """Return what of the held executions is lost, and the new mail of the others."""
+        if not self.beat.held:
+            return [], {}
+        by_key = {held.token.key: held for held in self.beat.held}
+        asked = to_json([(key, held.token.fence, held.seen) for key, held in by_key.items()])
+        changed = from_json(batch.json(_SQL["held"].sql, {"held": asked}))
+        lost = [by_key[key].token for key, is_lost in changed if is_lost]
+        news = [(key, by_key[key].seen) for key, is_lost in changed if not is_lost]
+        return lost, mail_by_key(batch.json(_MAIL, {"asked": to_json(news)})) if news else {}

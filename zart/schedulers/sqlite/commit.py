@@ -1,0 +1,237 @@
+"""Writing what workers have to say into SQLite (rules 3, 4 and 9)."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from attrs import define
+
+from zart.clock import Instant
+from zart.records import Commit, Committed, Fate, Mail, Move, StepRecord
+from zart.schedulers.sqlite.claim import mail_by_key
+from zart.schedulers.sqlite.queries import LARGEST, from_json, statements, to_json
+from zart.schedulers.sqlite.writer import Batch, Job, Unsettled
+from zart.status import ExecutionStatus, Phase, StepKind
+
+_SQL = statements("commit")
+
+_RECORD, _MOVE, _ONLY_CHECK = 1, 2, 3
+_ABSENT = -(1 << 62)
+"""Says NULL; see commit.sql."""
+_NO_LIMIT = 1 << 62
+
+# sqlite3 takes a plain str a good deal faster than an enum's member that also is one.
+_KINDS = {kind: kind.value for kind in StepKind}
+_PHASES = {phase: phase.value for phase in Phase}
+
+_APPLIED = Committed()
+_LOST = Committed(fate=Fate.LOST)
+
+Row = tuple[object, ...]
+
+
+@define
+class CommitJob(Job[list[Committed]]):
+    """Write commits: at once if all is quiet, else by how things stand."""
+
+    commits: Sequence[Commit]
+
+    def settle(self, batch: Batch) -> list[Committed]:
+        """Write all in one statement."""
+        rows = _checked_rows(self.commits, batch.now)
+        if len(rows) > LARGEST:
+            raise Unsettled
+        return self._write_quiet(batch, rows)
+
+    def work(self, batch: Batch) -> list[Committed]:
+        """Write all, or what may be written."""
+        batch.connection.execute("SAVEPOINT quiet")
+        try:
+            return self._write_quiet(batch, _checked_rows(self.commits, batch.now))
+        except Unsettled:
+            batch.connection.execute("ROLLBACK TO quiet")
+            return _write_by_state(batch, self.commits)
+
+    def salvage(self, batch: Batch, error: Exception) -> list[Committed]:
+        """Write each by itself and refuse those that cannot be stored."""
+        answers: list[Committed] = []
+        for commit in self.commits:
+            batch.connection.execute("SAVEPOINT one")
+            try:
+                answers += _write_by_state(batch, [commit])
+            except (
+                sqlite3.DataError,
+                sqlite3.IntegrityError,
+                sqlite3.ProgrammingError,
+                ValueError,
+                OverflowError,
+                TypeError,
+            ) as own:
+                batch.connection.execute("ROLLBACK TO one")
+                reason = f"SQLite cannot store what execution {commit.token.execution_id!r} has to say: {own}"
+                answers.append(Committed(fate=Fate.REFUSED, reason=reason))
+            batch.connection.execute("RELEASE one")
+        return answers
+
+    def _write_quiet(self, batch: Batch, rows: list[Row]) -> list[Committed]:
+        """Write rows that carry their fences.
+
+        Raises:
+            Unsettled: something is not as it is nearly always. More rows than one statement takes may be written in part.
+        """
+        try:
+            _write(batch, rows)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+                raise
+            raise Unsettled from error
+        for commit in self.commits:
+            if commit.move is not None:
+                _announce(batch, commit, commit.move, mail=commit.seen)
+        return [_APPLIED] * len(self.commits)
+
+
+def _write(batch: Batch, rows: list[Row]) -> None:
+    for sql, parameters in _SQL["write"].chunks(rows):
+        batch.connection.execute(sql, parameters)
+
+
+def _checked_rows(commits: Iterable[Commit], now: Instant) -> list[Row]:
+    rows: list[Row] = []
+    for commit in commits:
+        key, fence, seen = commit.token.key, commit.token.fence, commit.seen
+        for step in commit.steps:
+            own = step.seen
+            rows.append(_record_row(step, key, fence, seen if own is None or own > seen else own))
+        if commit.move is not None:
+            rows.append(_move_row(commit, commit.move, fence, now))
+        elif not commit.steps:
+            rows.append((_ONLY_CHECK, key, fence, seen, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+    return rows
+
+
+def _record_row(step: StepRecord, key: int, fence: int, seen: int) -> Row:
+    return (
+        _RECORD,
+        key,
+        fence,
+        seen,
+        step.seq,
+        step.name,
+        _KINDS[step.kind],
+        _PHASES[step.phase],
+        1 if step.ok else 0,
+        step.attempts,
+        _ABSENT if step.due_at is None else step.due_at,
+        _ABSENT if step.mail is None else step.mail,
+        _ABSENT if step.started_at is None else step.started_at,
+        step.at,
+        step.payload,
+    )
+
+
+def _move_row(commit: Commit, move: Move, fence: int, now: Instant) -> Row:
+    return (
+        _MOVE,
+        commit.token.key,
+        fence,
+        commit.seen,
+        _ABSENT if move.attempt is None else move.attempt,
+        move.status.value,
+        move.reason,
+        0,
+        0,
+        0,
+        _ABSENT if move.due_at is None else move.due_at,
+        _NO_LIMIT if move.seen is None else move.seen,
+        _ABSENT if move.deadline is None else move.deadline,
+        now,
+        move.payload,
+    )
+
+
+@define
+class _State:
+    """How an execution stands, as this call goes on."""
+
+    fence: int
+    running: bool
+    mail: int
+    crashes: int
+
+
+def _write_by_state(batch: Batch, commits: Sequence[Commit]) -> list[Committed]:
+    """Write what may be written, inside a transaction."""
+    states = _states(batch, {commit.token.key for commit in commits})
+    present = _present(
+        batch, [(commit.token.key, step.seq) for commit in commits for step in commit.steps if step.seen is not None]
+    )
+    rows: list[Row] = []
+    forgiven: set[int] = set()
+    withheld: list[tuple[int, ...] | None] = []
+    """Per commit; None: lost."""
+    for commit in commits:
+        key, move = commit.token.key, commit.move
+        state = states.get(key)
+        if state is None or state.fence != commit.token.fence or not (state.running or move is not None):
+            withheld.append(None)
+            continue
+        kept = tuple(
+            step.seq
+            for step in commit.steps
+            if step.seen is not None and (key, step.seq) not in present and (state.mail > step.seen or not state.running)
+        )
+        withheld.append(kept)
+        if not state.running:
+            continue  # its move was applied before the reply was lost, with all that is still to be told here
+        for step in commit.steps:
+            if step.seq not in kept:
+                rows.append(_record_row(step, key, _ABSENT, 0))
+                present.add((key, step.seq))
+                if state.crashes and step.phase is Phase.OUTCOME:
+                    forgiven.add(key)
+        if move is not None:
+            rows.append(_move_row(commit, move, _ABSENT, batch.now))
+            state.running = False
+            _announce(batch, commit, move, state.mail)
+    _write(batch, rows)
+    if forgiven:
+        batch.connection.execute(_SQL["forgive"].sql, {"keys": to_json(sorted(forgiven))})
+    mail = _mail(batch, [each for each, kept in zip(commits, withheld, strict=True) if kept is not None], states)
+    return [
+        _LOST
+        if kept is None
+        else Committed(mail=[new for new in mail.get(each.token.key, ()) if new.seq > each.seen], withheld=kept)
+        for each, kept in zip(commits, withheld, strict=True)
+    ]
+
+
+def _announce(batch: Batch, commit: Commit, move: Move, mail: int) -> None:
+    """Wake whom a move concerns; `mail` is what the mailbox holds at most."""
+    if move.status.is_terminal:
+        batch.calls.add(("end", commit.token.execution_id))
+    if move.seen is not None and mail > move.seen:
+        batch.due.append((batch.now, None, None))
+    elif move.due_at is not None:
+        batch.due.append((move.due_at, None, None))
+
+
+def _states(batch: Batch, keys: Iterable[int]) -> dict[int, _State]:
+    rows = from_json(batch.json(_SQL["states"].sql, {"keys": to_json(sorted(keys))}))
+    return {key: _State(fence, status == ExecutionStatus.RUNNING, mail, crashes) for key, fence, status, mail, crashes in rows}
+
+
+def _present(batch: Batch, asked: list[tuple[int, int]]) -> set[tuple[int, int]]:
+    if not asked:
+        return set()
+    rows = from_json(batch.json(_SQL["present"].sql, {"asked": to_json(asked)}))
+    return {(key, seq) for key, seq in rows}
+
+
+def _mail(batch: Batch, commits: Iterable[Commit], states: dict[int, _State]) -> dict[int, list[Mail]]:
+    """Return the mail that some commit has not seen, by key."""
+    seen: dict[int, int] = {}
+    for commit in commits:
+        key = commit.token.key
+        if states[key].mail > commit.seen:
+            seen[key] = min(commit.seen, seen.get(key, commit.seen))
+    return mail_by_key(batch.json(_SQL["mail"].sql, {"asked": to_json(list(seen.items()))})) if seen else {}

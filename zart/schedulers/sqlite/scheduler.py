@@ -1,0 +1,203 @@
+"""The SQLite scheduler: executions in one file, shared by as many processes of one machine as like."""
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from zart.clock import Clock, SystemClock, instant
+from zart.errors import SchemaMismatch
+from zart.ids import SystemRandomness
+from zart.records import (
+    BeatReply,
+    Claim,
+    Commit,
+    Committed,
+    Delivery,
+    Demand,
+    Event,
+    Execution,
+    History,
+    NewExecution,
+    Page,
+    Query,
+    Started,
+    WorkerBeat,
+)
+from zart.schedulers.sqlite.beat import Beat
+from zart.schedulers.sqlite.cancel import Cancel
+from zart.schedulers.sqlite.claim import ClaimJob
+from zart.schedulers.sqlite.commit import CommitJob
+from zart.schedulers.sqlite.database import Database
+from zart.schedulers.sqlite.deliver import Deliver
+from zart.schedulers.sqlite.inspect import Inspection
+from zart.schedulers.sqlite.reader import Reader
+from zart.schedulers.sqlite.start import Start
+from zart.schedulers.sqlite.wait import Waits
+from zart.schedulers.sqlite.writer import Job, Writer
+from zart.spawner import Spawner, ThreadSpawner
+from zart.status import ExecutionStatus
+
+T = TypeVar("T")
+
+
+class SqliteScheduler:
+    """A scheduler in a SQLite file.
+
+    Use it with `async with`. The file is made if it is absent, readable for its owner only; `migrate()` gives it its tables, and
+    until then every operation raises `SchemaMismatch`. With `create` that is done on entering if the file has no tables at all,
+    as `connect` does. Any number of processes of one machine may share the file; a network file system is no place for it.
+
+    What is answered is on the disk: WAL with `synchronous=FULL`, one transaction for all that is said at one moment. Storage's
+    clock is this machine's, or `clock`.
+
+    Example:
+        >>> async with SqliteScheduler("zart.db") as scheduler:  # doctest: +SKIP
+        ...     await scheduler.migrate()
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        clock: Clock | None = None,
+        create: bool = False,
+        spawner: Spawner | None = None,
+    ) -> None:
+        name = os.fspath(path)
+        if not name or name.startswith(":memory:"):
+            raise ValueError(f"SqliteScheduler needs the path of a file, not {name!r}; for memory take InMemoryScheduler")
+        self._path = str(Path(name).resolve())  # as SQLite does it, which puts the -wal file beside the real one
+        self._clock: Clock = SystemClock() if clock is None else clock
+        self._spawner: Spawner = ThreadSpawner() if spawner is None else spawner
+        self._database = Database(self._path, create=create)
+        self._reader = Reader(self._database, self._spawner)
+        self._inspection = Inspection(self._reader, self._clock)
+        self._waits = Waits(Path(self._path + "-wal"), self._clock, self._reader, self._changed_by_others)
+        self._writer = Writer(self._database, self._clock, SystemRandomness(), self._waits.landed)
+        self._mismatch: str | None = None
+        self._data_version = 0
+
+    def __repr__(self) -> str:
+        """Name the file."""
+        return f"SqliteScheduler({self._path!r})"
+
+    async def __aenter__(self) -> Self:
+        """Open the file.
+
+        Raises:
+            StorageUnavailable: it cannot be opened, or is no database.
+            SchemaMismatch: it is newer than this code. That it is missing or older is told at first use: `migrate` may come yet.
+        """
+        await self._writer.open(self._spawner)
+        try:
+            await self._check()
+        except BaseException:
+            await self._writer.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish what was given and close the file."""
+        await self._waits.close()
+        await self._reader.close()
+        await self._writer.close()
+
+    async def migrate(self) -> None:
+        """Bring the schema to this version, before or after entering; safe to repeat and to run from several processes at once.
+
+        Raises:
+            SchemaMismatch: the database is newer than this code.
+        """
+        if not self._writer.is_open:
+            async with self:
+                await self.migrate()
+            return
+        now = instant(self._clock.now())
+        await self._writer.call(lambda connection: self._database.migrate(connection, now))
+        await self._check()
+
+    # ---- Scheduler --------------------------------------------------------------------------------------------------
+
+    async def start(self, new: Sequence[NewExecution]) -> Sequence[Started]:
+        """Open runs."""
+        return await self._submit(Start(new)) if new else ()
+
+    async def beat(self, beat: WorkerBeat) -> BeatReply:
+        """Register or renew a worker, and take over from the dead. May be called from a thread and loop of its own."""
+        return await self._submit(Beat(beat))
+
+    async def claim(self, demand: Demand) -> Sequence[Claim]:
+        """Hand out due executions.
+
+        Raises:
+            WorkerNotAlive: the worker must register (again) first.
+        """
+        handed = await self._submit(ClaimJob(demand))
+        self._waits.claimed(demand, handed)
+        return handed.claims
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
+        """Write what workers have to say."""
+        return await self._submit(CommitJob(commits)) if commits else ()
+
+    async def deliver(self, events: Sequence[Event]) -> Sequence[Delivery]:
+        """Put events into mailboxes."""
+        return await self._submit(Deliver(events)) if events else ()
+
+    async def cancel(self, ids: Collection[str]) -> Mapping[str, tuple[ExecutionStatus, bool]]:
+        """End executions from outside."""
+        return await self._submit(Cancel(ids)) if ids else {}
+
+    async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
+        """Return when something of interest may have happened: work for a demand, or the end of one of these executions.
+
+        For a demand also when mail came for an execution that its worker holds, or one was taken from it. What another process
+        does shows within some 20 milliseconds. With a `limit` of 0 due work is of no interest.
+        """
+        self._check_schema()
+        await self._waits.wait(interest, timeout)
+
+    # ---- Inspector --------------------------------------------------------------------------------------------------
+
+    async def get(self, execution_id: str, run: int | None = None) -> Execution | None:
+        """Return one run of an execution, the current one by default."""
+        self._check_schema()
+        return await self._inspection.get(execution_id, run)
+
+    async def history(self, execution_id: str, run: int | None = None) -> History:
+        """Return the records and mail of a run; empty when there is none."""
+        self._check_schema()
+        return await self._inspection.history(execution_id, run)
+
+    async def find(self, query: Query) -> Page:
+        """Return a page of executions; one after an unknown id is empty."""
+        self._check_schema()
+        return await self._inspection.find(query)
+
+    async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
+        """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
+        self._check_schema()
+        return await self._inspection.count(query)
+
+    # -----------------------------------------------------------------------------------------------------------------
+
+    async def _submit(self, job: Job[T]) -> T:
+        self._check_schema()
+        return await self._writer.submit(job)
+
+    async def _check(self) -> None:
+        self._mismatch = await self._writer.call(self._database.check)
+
+    def _check_schema(self) -> None:
+        if self._mismatch is not None:
+            raise SchemaMismatch(self._mismatch)
+
+    async def _changed_by_others(self) -> bool:
+        before = self._data_version
+        self._data_version = await self._writer.call(lambda connection: connection.execute("PRAGMA data_version").fetchone()[0])
+        return self._data_version != before

@@ -1,0 +1,341 @@
+"""The operations of one body, and the turns in which their outcomes come.
+
+What the body asks for is *held* while history is left, and *open* from its beginning until its outcome is handed over. Outcomes
+come from two places, in this order: from the history that the claim brought, and from what has become durable since. Each is
+handed over alone, and only while the body rests; whoever drives the stage sees to that (`zart.run`).
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from zart.clock import SECOND, Clock, Instant
+from zart.errors import DuplicateStepName, NonDeterminism
+from zart.ids import Randomness
+from zart.observe import Observer
+from zart.operations import EventWait, ExecutionInfo, Operation
+from zart.outbox import Line, Outbox
+from zart.outcome import is_final, load_error
+from zart.records import Committed, Mail, StepRecord
+from zart.replay import Replay
+from zart.spawner import Spawner
+from zart.status import Phase, StepKind
+
+
+class Surroundings(Protocol):
+    """What operations need of the worker."""
+
+    clock: Clock
+    randomness: Randomness
+    spawner: Spawner
+    observer: Observer
+    payload_limit: int
+
+    def now(self) -> Instant:
+        """Return storage's time, never ahead of it."""
+        ...
+
+    def lease_is_fresh(self) -> bool:
+        """Whether step functions may start."""
+        ...
+
+
+@frozen
+class Doubt:
+    """A turn is due, and the body has not asked for its operation."""
+
+    expected: StepRecord
+
+
+class Stage:
+    """Where the operations of one claim play; the `Desk` of each of them."""
+
+    def __init__(self, surroundings: Surroundings, info: ExecutionInfo, past: Replay, outbox: Outbox) -> None:
+        self.clock = surroundings.clock
+        self.randomness = surroundings.randomness
+        self.spawner = surroundings.spawner
+        self.observer = surroundings.observer
+        self.payload_limit = surroundings.payload_limit
+        self.now = surroundings.now
+        self.info = info
+        self.mailbox = past.mailbox
+        self.closed = False
+        """Whether the body is detached: it can do nothing any more."""
+        self.live = False
+        """Whether the history is used up."""
+        self.moves = 0
+        """Grows with everything that is asked for or handed over."""
+        self.doubt: Doubt | None = None
+        self._lease_is_fresh = surroundings.lease_is_fresh
+        self._past = past
+        self._outbox = outbox
+        self._asked: dict[str, Operation] = {}
+        self._held: list[Operation] = []
+        self._open: dict[str, Operation] = {}
+        self._ready: deque[tuple[Operation, int]] = deque()
+        self._stale: list[Operation] = []
+        self._turn = 0
+        self._last_ask = 0
+        self._failures: dict[int, bool] = {}
+
+    # ---- what operations and the context ask for (Desk) -------------------------------------------------------------
+
+    def ask(self, operation: Operation) -> None:
+        """Take an operation that the body asks for; see `Desk`."""
+        if self.closed:
+            return
+        name = operation.name
+        if name in self._asked:
+            raise DuplicateStepName(name)
+        self._asked[name] = operation
+        self._last_ask = self._turn
+        self.moves += 1
+        if self.live:
+            self._begin(operation)
+        else:
+            self._held.append(operation)
+
+    async def perform(self, operation: Operation) -> Any:
+        """Ask for an operation and await its outcome."""
+        self.ask(operation)
+        return await self.outcome_of(operation)
+
+    async def outcome_of(self, operation: Operation) -> Any:
+        """Await the outcome of an operation that was asked for."""
+        if self.closed:
+            await asyncio.sleep(0)
+            raise asyncio.CancelledError
+        if operation.scheduled:
+            # It goes on when its awaiter is cancelled: others may wait for it, and the body's end does.
+            await asyncio.shield(operation.future)
+        else:
+            try:
+                await operation.future
+            except asyncio.CancelledError:
+                self._abandon(operation)
+                raise
+        if operation.ok:
+            return operation.value
+        raise operation.value
+
+    def may_start(self, operation: Operation) -> bool:
+        """Whether a step's function may start now; if not, `resume` is called when it may."""
+        if self._lease_is_fresh():
+            return True
+        self._stale.append(operation)
+        return False
+
+    def note(self, operation: Operation, phase: Phase, due_at: Instant | None, payload: str | None = None) -> None:
+        """Save an *opened* or *attempt* record."""
+        record = StepRecord(
+            0, operation.name, operation.kind, phase, phase is Phase.OPENED, payload, operation.attempts, due_at, at=self.now()
+        )
+        self._outbox.add(operation, record)
+
+    def settle(self, operation: Operation, ok: bool, payload: str | None, value: Any) -> None:
+        """Save an outcome; it is handed over when it is durable, in its turn."""
+        if operation.settled or self.closed:
+            return
+        operation.settled = True
+        operation.waits = False
+        operation.stop_timer()
+        operation.ok = ok
+        operation.value = value
+        seen = self.mailbox.seen if not ok and operation.kind is StepKind.EVENT else None
+        record = StepRecord(
+            0, operation.name, operation.kind, Phase.OUTCOME, ok, payload, operation.attempts, None, operation.mail,
+            operation.began_at, self.now(), seen,
+        )  # fmt: skip
+        self._outbox.add(operation, record)
+
+    # ---- what drives it asks for ------------------------------------------------------------------------------------
+
+    def next_turn(self, *, ended: bool) -> bool:
+        """Hand over the next outcome, or go live when the history is used up; say whether there was anything to do.
+
+        False with `doubt` set: the body has not asked for what is due. `ended`: the body has ended and is handed nothing.
+
+        Raises:
+            DeserializationError: a saved value is not of the type that the code now asks for.
+        """
+        past = self._past
+        self.doubt = None
+        if past.turns:
+            record = past.turns[0]
+            if (operation := self._expected(record)) is None:
+                return False
+            past.turns.popleft()
+            self._revive(operation, record)
+            self._hand_over(operation, record.seq, ended=ended)
+            return True
+        if not self.live:
+            if any(self._expected(opened) is None for opened in past.open_waits()):
+                return False
+            self._go_live(ended=ended)
+            return True
+        if self._ready:
+            operation, seq = self._ready.popleft()
+            self._hand_over(operation, seq, ended=ended)
+            return True
+        return False
+
+    def divergence(self, *, ended: bool) -> NonDeterminism | None:
+        """Return how the body differs from what was saved, if it does."""
+        if self.doubt is None:
+            return None
+        expected = self.doubt.expected
+        other = self._asked.get(expected.name)
+        asked = ", ".join(repr(one.name) for one in self._held if not one.settled)
+        if other is not None:
+            found = f"the body asks for {other.kind} {other.name!r}"
+        elif ended:
+            found = "the body ended without it"
+        else:
+            found = f"the body asks only for {asked}" if asked else "the body asks for nothing"
+        return NonDeterminism(f"{expected.kind} {expected.name!r}", found)
+
+    def contradicts(self) -> bool:
+        """Whether the body has asked for another kind of operation under the name that is due."""
+        return self.doubt is not None and self.doubt.expected.name in self._asked
+
+    def deliver(self, mail: Sequence[Mail]) -> None:
+        """Take new mail that the worker has learned of."""
+        if not self.closed and self.mailbox.add(mail) and self.live:
+            self._match()
+
+    def landed(self, lines: Iterable[Line], answer: Committed) -> None:
+        """Take note of what has become durable, and of the mail that came back."""
+        for operation, record in lines:
+            if operation is None:
+                continue
+            if record.seq in answer.withheld:
+                if operation.name in self._open:
+                    operation.settled = False
+                    operation.withheld()
+            elif record.phase is Phase.OUTCOME:
+                self._ready.append((operation, record.seq))
+                self._remember_failure(record)
+            elif record.phase is Phase.ATTEMPT:
+                operation.noted()
+        if answer.mail:
+            self._match()
+
+    def lease_renewed(self) -> None:
+        """Go on with what a stale lease has held back, and open the records of steps that take long."""
+        stale, self._stale = self._stale, []
+        for operation in stale:
+            operation.resume()
+        late = self.now() - SECOND
+        for operation in self._open.values():
+            if not operation.opened and not operation.settled and operation.began_at < late:
+                operation.open(operation.due_at if operation.kind is not StepKind.STEP else None)
+
+    def abandon_all(self, *, but_scheduled: bool = False) -> bool:
+        """Abandon what is open when the body has ended; say whether something is left to wait for."""
+        for operation in list(self._open.values()):
+            if not (but_scheduled and operation.scheduled):
+                self._abandon(operation)
+        return bool(self._open)
+
+    def reopened(self) -> list[int]:
+        """Return the failures that ended the attempt: those after whose turn nothing was asked for, or handed to nobody."""
+        return [seq for seq, handed in self._failures.items() if not handed or seq > self._last_ask]
+
+    def is_quiet(self) -> bool:
+        """Whether something is open and all of it durable waits."""
+        return not self._ready and bool(self._open) and all(operation.waits for operation in self._open.values())
+
+    def is_empty(self) -> bool:
+        """Whether nothing is open."""
+        return not self._open
+
+    def next_due(self) -> Instant | None:
+        """Return when the next of the open operations goes on by itself."""
+        return min((one.due_at for one in self._open.values() if one.due_at is not None), default=None)
+
+    def close(self) -> None:
+        """Detach the body: from now on its operations raise `CancelledError`."""
+        self.closed = True
+        for operation in list(self._open.values()):
+            operation.abandon()
+        for kept in (self._open, self._held, self._stale, self._ready):
+            kept.clear()
+
+    # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _expected(self, record: StepRecord) -> Operation | None:
+        operation = self._asked.get(record.name)
+        if operation is None or operation.kind is not record.kind:
+            self.doubt = Doubt(record)
+            return None
+        return operation
+
+    def _remember_failure(self, record: StepRecord) -> None:
+        # What could not be saved has happened all the same, and must never run again: it is never reopened.
+        if not record.ok and not is_final(record.payload or ""):
+            self._failures[record.seq] = False
+
+    def _begin(self, operation: Operation) -> None:
+        self._open[operation.name] = operation
+        operation.began_at = self.now()
+        past = self._past
+        if past.opened or past.attempts:
+            operation.begin(past.opened.get(operation.name), past.attempts.get(operation.name))
+        else:
+            operation.begin(None, None)
+
+    def _abandon(self, operation: Operation) -> None:
+        """Nobody awaits it any more. What is being saved stays saved, in its turn, and is handed to nobody."""
+        if self._open.pop(operation.name, None) is None:
+            return
+        operation.abandon()
+        sent = self._outbox.has_sent(operation) or any(one is operation for one, _ in self._ready)
+        self._outbox.withdraw(operation)
+        if operation.mail is not None and not sent:
+            self._give_back(operation.mail)
+
+    def _give_back(self, mail: int) -> None:
+        self.mailbox.give_back(mail)
+        self._match()
+
+    def _match(self) -> None:
+        for operation in list(self._open.values()):
+            if isinstance(operation, EventWait) and not operation.settled:
+                operation.match()
+
+    def _go_live(self, *, ended: bool) -> None:
+        self.live = True
+        held, self._held = self._held, []
+        for operation in held:
+            if not operation.settled and not operation.future.cancelled() and (not ended or operation.scheduled):
+                self._begin(operation)
+
+    def _revive(self, operation: Operation, record: StepRecord) -> None:
+        if record.mail is not None:
+            self.mailbox.take(record.mail)
+            operation.mail = record.mail
+        operation.settled = True
+        operation.ok = record.ok
+        if record.ok:
+            operation.value = operation.revive(record, self.mailbox)
+        else:
+            payload = record.payload or ""
+            operation.value = load_error(payload, operation.declared)
+            self._remember_failure(record)
+
+    def _hand_over(self, operation: Operation, seq: int, *, ended: bool) -> None:
+        self.moves += 1
+        self._turn = seq
+        self._open.pop(operation.name, None)
+        future = operation.future
+        if future.done() or (ended and not operation.scheduled):
+            if operation.mail is not None:
+                self._give_back(operation.mail)
+            return
+        if seq in self._failures:
+            self._failures[seq] = True
+        self.observer.handed_over(self.info.execution_id, operation.name, operation.value)
+        future.set_result(None)
