@@ -28,6 +28,7 @@ class Watched:
         self._scheduler = scheduler
         self.calls: Counter[str] = Counter()
         self.let_go: Counter[ExecutionStatus] = Counter()
+        self.claimed = 0
         self.claimed_at = 0.0
         """When the last claim that brought something came back."""
         self._changed = asyncio.Event()
@@ -35,6 +36,12 @@ class Watched:
     async def until(self, status: ExecutionStatus, number: int) -> None:
         """Wait until so many executions have been let go with this status."""
         while self.let_go[status] < number:
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def until_idle(self) -> None:
+        """Wait until everything that was claimed has been let go."""
+        while self.claimed > self.let_go.total():
             self._changed.clear()
             await self._changed.wait()
 
@@ -53,6 +60,7 @@ class Watched:
         self.calls["claim"] += 1
         claims = await self._scheduler.claim(demand)
         if claims:
+            self.claimed += len(claims)
             self.claimed_at = time.perf_counter()
         return claims
 

@@ -86,11 +86,10 @@ async def w3(store: Store, sizes: Sizes) -> Figures:
         await client.start_for(handler, f"order-{number}", Order(1, CUSTOMER))
     watched = Watched(store)
     samples = []
-    async with Worker(watched, [handler]) as worker:
+    async with Worker(watched, [handler]):
         await watched.until(ExecutionStatus.WAITING, sizes.latencies)
         for number in range(sizes.latencies):
-            while worker.running:
-                await asyncio.sleep(0.001)
+            await watched.until_idle()
             handler.went_on.clear()
             began = time.perf_counter()
             await client.offer_event(f"order-{number}", "shipped", number)

@@ -22,14 +22,15 @@ from zart.operations import Desk, ExecutionInfo, Operation
 from zart.outcome import save_error, step_failed
 from zart.records import StepRecord
 from zart.status import Phase, StepKind
-from zart.steps import CURRENT, Step
-from zart.turns import BODY
+from zart.steps import Step
+from zart.turns import CURRENT
 
 
 class StepScope:
     """What the context variable holds while a step's function runs."""
 
     __slots__ = ("_call",)
+    turns = None
 
     def __init__(self, call: "StepCall") -> None:
         self._call = call
@@ -63,6 +64,7 @@ class StepCall(Operation):
     def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
         """Call the function, or wait for the next attempt's time."""
         options = self.step.options
+        self.context.run(CURRENT.set, StepScope(self))
         if opened is not None:
             self.opened = True
             self.deadline = opened.due_at
@@ -113,10 +115,8 @@ class StepCall(Operation):
             self._limit = desk.clock.call_later(options.timeout / SECOND, self._time_out)
         self.attempts += 1
         desk.observer.step_started(desk.info.execution_id, self.name, self.attempts)
-        context = self.context.copy()
-        context.run(_enter, self)
         self._task = asyncio.get_running_loop().create_task(
-            self._call(), context=context, name=f"{desk.info.execution_id}/{self.name}"
+            self._call(), context=self.context, name=f"{desk.info.execution_id}/{self.name}"
         )
 
     def resume(self) -> None:
@@ -212,11 +212,6 @@ def is_coroutine_function(fn: Callable[..., Any]) -> bool:
     if code is not None:
         return bool(code.co_flags & inspect.CO_COROUTINE)
     return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(getattr(fn, "__call__", None))  # noqa: B004 # its kind is asked
-
-
-def _enter(call: StepCall) -> None:
-    BODY.set(None)
-    CURRENT.set(StepScope(call))
 
 
 def _cause(error: NonRetryable | RetryAfter) -> BaseException:

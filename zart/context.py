@@ -18,6 +18,7 @@ from zart.outcome import BusinessErr, Ok, StepOutcome, ZartErr
 from zart.retry import ErrorTypes, RetryConfig
 from zart.status import StepKind
 from zart.steps import UNSET, AnyStep, Step, TimeoutScope, result_codec, step_options
+from zart.turns import Turns
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -45,8 +46,10 @@ class TaskContext:
     on a name's second use.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, turns: Turns) -> None:
         self._desk = desk
+        self.turns = turns
+        """How the engine knows when the body rests; nothing for users."""
         self._waits: dict[str, int] = {}
 
     @property

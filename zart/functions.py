@@ -2,9 +2,8 @@
 
 from typing import cast
 
-from zart.errors import NoActiveExecution
 from zart.operations import ExecutionInfo
-from zart.steps import CURRENT
+from zart.steps import current
 
 
 def context() -> ExecutionInfo:
@@ -13,7 +12,6 @@ def context() -> ExecutionInfo:
     Raises:
         NoActiveExecution: called outside an execution.
     """
-    current = CURRENT.get()
-    if current is None:
-        raise NoActiveExecution("zart.context() was called outside an execution; it belongs into a handler's body or a step")
-    return cast("ExecutionInfo", current.info)
+    return cast(
+        "ExecutionInfo", current("zart.context() was called", "it belongs into a handler's body or a step's function").info
+    )

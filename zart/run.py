@@ -37,8 +37,7 @@ from zart.registry import Task
 from zart.replay import Replay
 from zart.stage import Stage, Surroundings
 from zart.status import ExecutionStatus
-from zart.steps import CURRENT
-from zart.turns import BODY, Turns
+from zart.turns import CURRENT, Turns
 
 logger = logging.getLogger("zart.run")
 
@@ -103,13 +102,12 @@ class Run:
             self._fail(failure_of(error))
             return
         self.info = self._stage.info = evolve(self.info, data=data)
-        context = TaskContext(self._stage)
+        context = TaskContext(self._stage, self._turns)
         if first is None:
             body = self.task.handler.run(context, data)
         else:
             body = self.task.handler.on_failure(context, data, load_failure(first.payload or "", self.task.raises))
         scope = copy_context()
-        scope.run(BODY.set, self._turns)
         scope.run(CURRENT.set, context)
         self._main = asyncio.get_running_loop().create_task(body, context=scope, name=self.info.execution_id)
         if claim.deadline is not None:
@@ -137,9 +135,13 @@ class Run:
     def _leave(self, ending: Ending) -> None:
         """Detach, and save the last word with whatever is unsaved; the body is cancelled when that has been answered."""
         self.detach()
+        move = ending.move
+        logger.info(
+            "execution %s is %s%s", self.info.execution_id, move.status, "" if move.reason is None else f": {move.reason}"
+        )
         if ending.record is not None:
             self._outbox.add(None, ending.record)
-        self._outbox.end(ending.move)
+        self._outbox.end(move)
 
     def _fail(self, failure: ExecutionFailure) -> None:
         self._leave(failed(self.claim, self.task, self._past, failure, self._host.now()))

@@ -1,12 +1,11 @@
 """What a step is: a named call with its policy, made before it runs.
 
-This module also owns the context variable through which an awaited step finds the execution that it belongs to; `zart.context`
-implements what is found there.
+An awaited step finds the execution that it belongs to through the context variable of `zart.turns`; this module says what it
+expects to find there, and `zart.context` implements it.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
-from contextvars import ContextVar
 from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin
 
 from attrs import evolve, field, frozen
@@ -17,6 +16,7 @@ from zart.durations import Duration, to_timedelta
 from zart.errors import NoActiveExecution
 from zart.ids import check_name
 from zart.retry import ErrorTypes, RetryConfig, error_types
+from zart.turns import CURRENT, Scope
 
 T = TypeVar("T")
 TimeoutScope = Literal["global", "per_attempt"]
@@ -74,7 +74,7 @@ def step_options(
     )
 
 
-class Performer(Protocol):
+class Performer(Scope, Protocol):
     """What a step and a free function need of the execution around them."""
 
     @property
@@ -87,7 +87,16 @@ class Performer(Protocol):
         ...
 
 
-CURRENT: ContextVar[Performer | None] = ContextVar("zart_current", default=None)
+def current(what: str, mend: str) -> Performer:
+    """Return the execution, or the step of one, that the code is part of.
+
+    Raises:
+        NoActiveExecution: it is part of none; the message says what was called and what to do instead.
+    """
+    performer = CURRENT.get()
+    if performer is None:
+        raise NoActiveExecution(f"{what} outside an execution; {mend}")
+    return cast("Performer", performer)
 
 
 @frozen(slots=True)
@@ -139,12 +148,8 @@ class Step(Generic[T]):
             NoActiveExecution: there is no execution around it.
             InsideStep: it was awaited inside a step's function.
         """
-        current = CURRENT.get()
-        if current is None:
-            raise NoActiveExecution(
-                f"step {self.name!r} was awaited outside an execution; start a handler that awaits it, or call its function"
-            )
-        return current.require(self).__await__()
+        performer = current(f"step {self.name!r} was awaited", "start a handler that awaits it, or call its function")
+        return performer.require(self).__await__()
 
 
 class ZartStep(ABC, Generic[T]):

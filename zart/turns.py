@@ -15,10 +15,20 @@ import weakref
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from itertools import count
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
-BODY: ContextVar["Turns | None"] = ContextVar("zart_body", default=None)
-"""Set in the context of a body and of every task that it makes; None in the context of its steps."""
+
+class Scope(Protocol):
+    """What the context variable holds: where the code that runs belongs to."""
+
+    @property
+    def turns(self) -> "Turns | None":
+        """The body that the code is part of; None in a step's function, which rests for nobody."""
+        ...
+
+
+CURRENT: ContextVar[Scope | None] = ContextVar("zart_current", default=None)
+"""Inherited by every task that a body or a step makes."""
 
 _ready_loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
 
@@ -92,17 +102,17 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
     _ready_loops.add(loop)
     plain = cast("Callable[..., asyncio.Handle]", loop.call_soon)
     factory = loop.get_task_factory()
-    get = BODY.get
+    get = CURRENT.get
 
     def call_soon(callback: Callable[..., object], *arguments: Any, context: Context | None = None) -> asyncio.Handle:
-        turns = get() if context is None else context.get(BODY)
-        if turns is None:
+        scope = get() if context is None else context.get(CURRENT)
+        if scope is None or (turns := scope.turns) is None:
             return plain(callback, *arguments, context=context)
         return turns.queue(plain, callback, arguments, context)
 
     def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, context: Context | None = None, **options: Any) -> Any:
-        turns = get() if context is None else context.get(BODY)
-        if turns is not None:
+        scope = get() if context is None else context.get(CURRENT)
+        if scope is not None and (turns := scope.turns) is not None:
             return _BodyTask(coroutine, turns, loop=loop, context=context, **options)
         if factory is not None:
             return cast("Any", factory)(loop, coroutine, context=context, **options)

@@ -249,7 +249,28 @@ def test_an_unreachable_database_ends_with_69(zart: Zart, tmp_path: Path) -> Non
     assert (answer.exit, answer.problem["code"]) == (Exit.UNAVAILABLE, "storage_unavailable")
 
 
-@pytest.mark.parametrize("url", ["oracle://ann:s3cret@db/x", "nonsense"])
+def test_where_the_database_is_said_first_counts(zart: Zart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {name: f"sqlite:///{tmp_path / name}.db" for name in ("option", "own", "shared")}
+    for name, url in there.items():
+        zart("schedule", "echo", "--id", name, "--database-url", url)
+
+    def found(*tokens: str) -> str:
+        (row,) = zart("list", *tokens).data
+        return str(row["execution_id"])
+
+    monkeypatch.setenv("ZART_DATABASE_URL", there["own"])
+    monkeypatch.setenv("DATABASE_URL", there["shared"])
+    assert found() == "own"
+    assert found("--database-url", there["option"]) == "option"
+    monkeypatch.delenv("ZART_DATABASE_URL")
+    assert found() == "shared"
+    monkeypatch.delenv("DATABASE_URL")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.db").rename("zart.db")
+    assert found() == "own"
+
+
+@pytest.mark.parametrize("url", ["oracle://ann:s3cret@db/x", "postgresql://ann:s3cret@db/x", "nonsense"])
 def test_a_database_that_zart_does_not_know_ends_with_78(zart: Zart, url: str) -> None:
     answer = zart("list", "--database-url", url)
     assert (answer.exit, answer.problem["code"]) == (Exit.CONFIGURATION, "bad_database_url")

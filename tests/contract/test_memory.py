@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from zart.clock import SECOND, Clock, SystemClock, instant
+from zart.records import SUSPECT
 from zart.scheduler import Storage
 from zart.schedulers.memory import InMemoryScheduler
 from zart.spawner import ThreadSpawner
@@ -17,6 +18,7 @@ from zart.testing.contract.scene import (
     claim,
     commit,
     completed,
+    crashed,
     deliver,
     demand,
     event,
@@ -95,12 +97,24 @@ async def test_a_wait_hears_of_a_timer_set_while_it_waits(memory, clock):
     [demand(limit=0), demand(tasks={"other": None}), demand(queues=("other",)), demand(suspects=0, tasks={}), ("b",), ()],
 )
 async def test_a_wait_sleeps_through_what_it_did_not_ask_for(memory, clock, interest):
+    await memory.start([new("due already")])
     wait = asyncio.create_task(memory.wait(interest, timedelta(seconds=5)))
     await settle()
     await memory.start([new("a"), new("b", "u")])
     await memory.cancel(["a"])
     await settle()
     assert not wait.done()
+    clock.advance(5)
+    await returns(joined(wait))
+
+
+async def test_a_wait_sleeps_through_suspects_it_may_not_have(memory, clock):
+    await crashed(memory, clock, SUSPECT, "a")
+    await register(memory)
+    wait = asyncio.create_task(memory.wait(demand(suspects=0), timedelta(seconds=5)))
+    await settle()
+    assert not wait.done()
+    await returns(memory.wait(demand("other", suspects=1), HOUR))
     clock.advance(5)
     await returns(joined(wait))
 

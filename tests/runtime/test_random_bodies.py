@@ -73,7 +73,7 @@ def _group(parts: list[Play], hops: int) -> Play:
         failures: list[str] = []
         try:
             async with asyncio.TaskGroup() as group:
-                tasks += [group.create_task(_as_coroutine(part(ctx))) for part in parts]
+                tasks += [group.create_task(_as_coroutine(part, ctx)) for part in parts]
         except* (StepFailed, EventTimeout) as errors:
             failures += map(str, errors.exceptions)
         return failures or [str(task.result()) for task in tasks]
@@ -83,7 +83,7 @@ def _group(parts: list[Play], hops: int) -> Play:
 
 def _first(parts: list[Play], hops: int) -> Play:
     async def play(ctx: TaskContext) -> Any:
-        tasks = [asyncio.create_task(_as_coroutine(part(ctx))) for part in parts]
+        tasks = [asyncio.create_task(_as_coroutine(part, ctx)) for part in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             return [tasks.index(task) for task in done]
@@ -98,7 +98,7 @@ def _first(parts: list[Play], hops: int) -> Play:
 def _each(parts: list[Play], hops: int) -> Play:
     async def play(ctx: TaskContext) -> Any:
         found = []
-        for done in asyncio.as_completed([asyncio.create_task(_as_coroutine(part(ctx))) for part in parts]):
+        for done in asyncio.as_completed([asyncio.create_task(_as_coroutine(part, ctx)) for part in parts]):
             try:
                 found.append(await done)
             except (StepFailed, EventTimeout, ExceptionGroup) as error:
@@ -183,8 +183,8 @@ def _tidy(parts: list[Play], hops: int) -> Play:
     return play
 
 
-async def _as_coroutine(part: Awaitable[Any]) -> Any:
-    return await part
+async def _as_coroutine(part: Play, ctx: TaskContext) -> Any:
+    return await part(ctx)
 
 
 def _shown(results: list[Any]) -> list[Any]:

@@ -294,7 +294,7 @@ def typed(draw: st.DrawFn, depth: int = 3) -> tuple[Any, st.SearchStrategy[Any]]
             )
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_a_value_of_any_declared_type_comes_back_as_it_was(data: st.DataObject) -> None:
     declared, values = data.draw(typed())

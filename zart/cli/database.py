@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from zart.cli.errors import Exit, Refused
 from zart.client import DurableScheduler
+from zart.errors import NotSupported
 from zart.scheduler import Storage
 from zart.schedulers import connect
 
@@ -17,7 +18,7 @@ def storage_at(url: str) -> Storage:
     """
     try:
         return connect(url)
-    except (ValueError, TypeError, ImportError) as error:
+    except (ValueError, NotSupported, ImportError) as error:
         hint = "give --database-url or ZART_DATABASE_URL, such as sqlite:///zart.db"
         raise Refused("bad_database_url", f"{url!r} cannot be used: {error}", hint, Exit.CONFIGURATION) from error
 

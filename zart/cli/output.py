@@ -1,5 +1,6 @@
 """Data for stdout: as a table for people, as JSON or as lines of JSON for programs."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
@@ -12,6 +13,9 @@ from zart.cli.settings import Format
 from zart.cli.terminal import to_cell, to_json
 
 Record = Mapping[str, Any]
+
+_LONGEST_CELL = 120
+"""Characters of a value in a table of several records; it is whole in JSON."""
 
 _COLOURS = {
     "completed": "green",
@@ -26,8 +30,15 @@ _COLOURS = {
 
 def console(stream: TextIO) -> Console:
     """Return a console that colours on a terminal only, and never with NO_COLOR."""
-    # Said to be no terminal by the stream itself: FORCE_COLOR in the environment must not put colours into a file.
-    return Console(file=stream, force_terminal=stream.isatty(), highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return Console(
+        file=stream,
+        # Whether it is a terminal says the stream itself: FORCE_COLOR in the environment must not put colours into a file.
+        force_terminal=stream.isatty(),
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
 
 
 def put_record(record: Record, form: Format) -> None:
@@ -80,7 +91,7 @@ def table(records: Sequence[Record], columns: Sequence[str] | None = None, title
         numeric = all(isinstance(record.get(column), int | float | None) for record in records)
         lines.add_column(Text(column), overflow="fold", justify="right" if numeric else "left")
     for record in records:
-        lines.add_row(*(cell(record.get(column)) for column in shown))
+        lines.add_row(*(_short(cell(record.get(column))) for column in shown))
     return lines
 
 
@@ -88,6 +99,12 @@ def cell(value: Any) -> Text:
     """Return a value as it stands in a table: neutralised, and a status in its colour."""
     text = to_cell(value)
     return Text(text, style=_COLOURS.get(text, "") if isinstance(value, str) else "")
+
+
+def _short(text: Text) -> Text:
+    if len(text) > _LONGEST_CELL:
+        text.truncate(_LONGEST_CELL, overflow="ellipsis")
+    return text
 
 
 def _is_rows(value: Any) -> bool:

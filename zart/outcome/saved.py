@@ -119,17 +119,21 @@ def _plain(error: BaseException, step: str) -> Saved:
 def _faithful(error: BaseException, declared: Declared, step: str, *, nested: bool) -> Saved | None:
     """Return an error in raw form, None unless it comes back as it is."""
     try:
-        kind = type(error)
-        sort = _sort_of(kind, declared, nested=nested)
-        if sort is None:
-            return None
-        saved = _Writer(declared, step).error(error, sort)
-        text = write(saved)
-        again = revived(read(text), declared)
-        same = type(again) is kind and _essence(_Writer(declared, step).error(again, sort)) == _essence(saved)
-        return saved if same and len(text) <= (LARGEST // 4 if nested else LARGEST) else None
+        sort = _sort_of(type(error), declared, nested=nested)
+        saved = None if sort is None else _Writer(declared, step).error(error, sort)
+        return saved if saved and _comes_back(saved, type(error), declared, LARGEST // 4 if nested else LARGEST) else None
     except Exception:  # noqa: BLE001 # users' classes: whatever they do, there is the plain form
         return None
+
+
+def _comes_back(saved: Saved, kind: type[BaseException], declared: Declared, largest: int) -> bool:
+    text = write(saved)
+    if len(text) > largest:
+        return False
+    again = revived(read(text), declared)
+    # What is inside has been tried by itself; to try it again at each level would double the work with each.
+    writer = _Writer(declared, saved["step"], proven=True)
+    return type(again) is kind and _essence(writer.error(again, saved["sort"])) == _essence(saved)
 
 
 def _sort_of(kind: type[BaseException], declared: Declared, *, nested: bool) -> str | None:
@@ -151,8 +155,11 @@ def _class_of(saved: Saved, declared: Declared) -> type[BaseException] | None:
         case "builtin":
             return _BUILTIN.get(saved["class"])
         case _:
-            known = {type_name(kind): kind for kind in reversed(list(_with_subclasses(declared)))}
-            return next((known[name] for name in (saved["class"], *saved["ancestors"]) if name in known), None)
+            return next(filter(None, (_named(name, declared) for name in (saved["class"], *saved["ancestors"]))), None)
+
+
+def _named(name: str, declared: Declared) -> type[BaseException] | None:
+    return next((kind for kind in _with_subclasses(declared) if type_name(kind) == name), None)
 
 
 def _with_subclasses(declared: Declared) -> Iterator[type[BaseException]]:
@@ -182,9 +189,10 @@ def _hints(kind: type[BaseException]) -> dict[str, Any]:
 class _Writer:
     """Puts exceptions into raw form."""
 
-    def __init__(self, declared: Declared, step: str) -> None:
+    def __init__(self, declared: Declared, step: str, *, proven: bool = False) -> None:
         self.declared = declared
         self.step = step
+        self.proven = proven
 
     def error(self, error: BaseException, sort: str) -> Saved:
         """Return an exception in raw form.
@@ -243,11 +251,16 @@ class _Writer:
         elif kind is ExecutionStatus:
             inner = value.value
         elif isinstance(value, BaseException):
-            inner = saved_error(value, self.declared, self.step) or _plain(value, self.step)
-            return {_TYPE: ["error", inner]}
+            return {_TYPE: ["error", self._nested(value)]}
         else:
             refuse(value)
         return {_TYPE: [kind.__name__, inner]}
+
+    def _nested(self, error: BaseException) -> Saved:
+        sort = _sort_of(type(error), self.declared, nested=True) if self.proven else None
+        if sort is not None:
+            return self.error(error, sort)
+        return saved_error(error, self.declared, self.step) or _plain(error, self.step)
 
 
 class _Reader:
@@ -264,7 +277,7 @@ class _Reader:
         """
         hints = _hints(kind)
         args = [self._part(part, hints) for part in saved["args"]]
-        initial = [self._part(part, hints) for part in {"initial": saved["args"], **saved}["initial"]]
+        initial = [self._part(part, hints) for part in saved["initial"]] if "initial" in saved else args
         origin = _origin(kind)
         made: BaseException = origin.__new__(kind, *initial)
         with suppress(Exception):  # not called by the class either, if its arguments are its own

@@ -61,12 +61,14 @@ class Story:
             async with self._worker() as worker:
                 await client.start(ID, TASK, {"folder": str(self.folder)}, reuse="never")
                 self._tell(f"started execution {ID} of task {TASK}")
-                await self._until(f"step {SLOW!r} to start", worker, self._is_slow_step_running)
+                await self._until(f"step {SLOW!r} to start", worker, lambda: self._has_started(SLOW, 1))
                 worker.kill()
                 await worker.wait()
                 self._tell(f"killed worker {worker.pid} with kill -9 while step {SLOW!r} was running")
             async with self._worker() as worker:
                 self._tell(f"the execution goes on when the dead worker's lease of {_LEASE} has run out")
+                await self._until(f"step {SLOW!r} to start again", worker, lambda: self._has_started(SLOW, 2))
+                self._tell(f"worker {worker.pid} took over: 'read' was saved and is not repeated, {SLOW!r} starts again")
                 await self._until("the approval to be waited for", worker, lambda: _is_waiting(client))
                 starts = ledger.starts(self.folder)
                 self._tell(
@@ -117,8 +119,8 @@ class Story:
         hint = "the worker said: " + " / ".join(last) if last else "the worker said nothing"
         return Refused("demo_failed", what, hint, Exit.FAILED)
 
-    async def _is_slow_step_running(self) -> bool:
-        return ledger.starts(self.folder)[SLOW] > 0
+    async def _has_started(self, step: str, times: int) -> bool:
+        return ledger.starts(self.folder)[step] >= times
 
     async def _compare(self, client: DurableScheduler, record: DurableExecutionStatus, left: int) -> Told:
         started = ledger.starts(self.folder)

@@ -20,7 +20,7 @@ _SERVED = (
     .where(
         worker_tasks.c.task == executions.c.task,
         workers.c.state == literal_column("'alive'"),
-        workers.c.lease_until > bindparam("now"),
+        workers.c.lease_until > bindparam("now", None),
     )
     .exists()
 )
@@ -70,9 +70,9 @@ def count(query: Query) -> Select[Any]:
 
 
 def _of_run(statement: Select[Any], *, pinned: bool) -> Select[Any]:
-    statement = statement.where(executions.c.id == bindparam("execution_id"))
+    statement = statement.where(executions.c.id == bindparam("execution_id", None))
     if pinned:
-        return statement.where(executions.c.run == bindparam("run"))
+        return statement.where(executions.c.run == bindparam("run", None))
     # The last run by its number: an id with thousands of runs is still found at once.
     return statement.order_by(executions.c.run.desc()).limit(literal_column("1"))
 

@@ -81,9 +81,9 @@ class Beat(Job[BeatReply]):
         """Return what of the held executions is lost, and the new mail of the others."""
         if not self.beat.held:
             return [], {}
-        by_key = {held.token.key: held for held in self.beat.held}
-        asked = to_json([(key, held.token.fence, held.seen) for key, held in by_key.items()])
+        held = self.beat.held
+        asked = to_json([(each.token.key, each.token.fence, each.seen) for each in held])
         changed = from_json(batch.json(_SQL["held"].sql, {"held": asked}))
-        lost = [by_key[key].token for key, is_lost in changed if is_lost]
-        news = [(key, by_key[key].seen) for key, is_lost in changed if not is_lost]
+        lost = [held[place].token for place, is_lost in changed if is_lost]
+        news = [(held[place].token.key, held[place].seen) for place, is_lost in changed if not is_lost]
         return lost, mail_by_key(batch.json(_MAIL, {"asked": to_json(news)})) if news else {}

@@ -23,6 +23,9 @@ _NO_LIMIT = 1 << 62
 _KINDS = {kind: kind.value for kind in StepKind}
 _PHASES = {phase: phase.value for phase in Phase}
 
+_UNSTORABLE = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError, ValueError, TypeError, OverflowError)
+"""What is raised over a row that cannot be stored; anything else is storage's fault."""
+
 _APPLIED = Committed()
 _LOST = Committed(fate=Fate.LOST)
 
@@ -44,11 +47,14 @@ class CommitJob(Job[list[Committed]]):
 
     def work(self, batch: Batch) -> list[Committed]:
         """Write all, or what may be written."""
-        batch.connection.execute("SAVEPOINT quiet")
+        rows = _checked_rows(self.commits, batch.now)
+        if len(rows) > LARGEST:
+            batch.connection.execute("SAVEPOINT quiet")
         try:
-            return self._write_quiet(batch, _checked_rows(self.commits, batch.now))
+            return self._write_quiet(batch, rows)
         except Unsettled:
-            batch.connection.execute("ROLLBACK TO quiet")
+            if len(rows) > LARGEST:  # a single statement has left nothing behind
+                batch.connection.execute("ROLLBACK TO quiet")
             return _write_by_state(batch, self.commits)
 
     def salvage(self, batch: Batch, error: Exception) -> list[Committed]:
@@ -58,14 +64,7 @@ class CommitJob(Job[list[Committed]]):
             batch.connection.execute("SAVEPOINT one")
             try:
                 answers += _write_by_state(batch, [commit])
-            except (
-                sqlite3.DataError,
-                sqlite3.IntegrityError,
-                sqlite3.ProgrammingError,
-                ValueError,
-                OverflowError,
-                TypeError,
-            ) as own:
+            except _UNSTORABLE as own:
                 batch.connection.execute("ROLLBACK TO one")
                 reason = f"SQLite cannot store what execution {commit.token.execution_id!r} has to say: {own}"
                 answers.append(Committed(fate=Fate.REFUSED, reason=reason))
@@ -200,7 +199,7 @@ def _write_by_state(batch: Batch, commits: Sequence[Commit]) -> list[Committed]:
     return [
         _LOST
         if kept is None
-        else Committed(mail=[new for new in mail.get(each.token.key, ()) if new.seq > each.seen], withheld=kept)
+        else Committed(mail=tuple(new for new in mail.get(each.token.key, ()) if new.seq > each.seen), withheld=kept)
         for each, kept in zip(commits, withheld, strict=True)
     ]
 

@@ -28,7 +28,7 @@ class Database:
     """A SQLite file; `create` says to migrate one without any tables when it is opened."""
 
     path: str
-    busy_timeout: float = 5.0
+    busy_timeout: float = 2.5
     create: bool = False
 
     def open(self, now: Instant) -> sqlite3.Connection:

@@ -19,20 +19,20 @@ _DIALECT = sqlite.dialect(paramstyle="named")
 
 
 def compiled(statement: Select[Any]) -> tuple[str, dict[str, Any]]:
-    """Return a statement as text for sqlite3, and the parameters that it brings along."""
+    """Return a statement as text for sqlite3, and its parameters; those it wants from the caller are None."""
     text = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
     return str(text), dict(text.params)
 
 
 @cache
-def _get(*, pinned: bool) -> str:
-    return compiled(statements.get(pinned=pinned))[0]
+def _get(*, pinned: bool) -> tuple[str, dict[str, Any]]:
+    return compiled(statements.get(pinned=pinned))
 
 
 @cache
-def _history(*, pinned: bool) -> tuple[str, str]:
-    steps, mail = statements.history(pinned=pinned)
-    return compiled(steps)[0], compiled(mail)[0]
+def _history(*, pinned: bool) -> tuple[str, str, dict[str, Any]]:
+    (steps, constants), (mail, more) = (compiled(each) for each in statements.history(pinned=pinned))
+    return steps, mail, constants | more
 
 
 @define(eq=False)
@@ -44,15 +44,15 @@ class Inspection:
 
     async def get(self, execution_id: str, run: int | None) -> Execution | None:
         """Return one run of an execution, the current one by default."""
-        sql = _get(pinned=run is not None)
-        asked = {"execution_id": execution_id, "run": run, "now": instant(self._clock.now())}
+        sql, constants = _get(pinned=run is not None)
+        asked = constants | {"execution_id": execution_id, "run": run, "now": instant(self._clock.now())}
         row = await self._reader.call(lambda connection: connection.execute(sql, asked).fetchone())
         return None if row is None else rows.execution(row)
 
     async def history(self, execution_id: str, run: int | None) -> History:
         """Return the records and mail of a run; empty when there is none."""
-        steps, mail = _history(pinned=run is not None)
-        asked = {"execution_id": execution_id, "run": run}
+        steps, mail, constants = _history(pinned=run is not None)
+        asked = constants | {"execution_id": execution_id, "run": run}
 
         def read(connection: sqlite3.Connection) -> History:
             connection.execute("BEGIN")  # one view of both

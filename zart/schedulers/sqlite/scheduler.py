@@ -46,9 +46,9 @@ T = TypeVar("T")
 class SqliteScheduler:
     """A scheduler in a SQLite file.
 
-    Use it with `async with`. The file is made if it is absent, readable for its owner only; `migrate()` gives it its tables, and
-    until then every operation raises `SchemaMismatch`. With `create` that is done on entering if the file has no tables at all,
-    as `connect` does. Any number of processes of one machine may share the file; a network file system is no place for it.
+    Use it with `async with`. The file is made if it is absent, readable for its owner only; `migrate()` gives it its tables,
+    and until then every operation raises `SchemaMismatch`. With `create` that is done on entering if the file has no tables at
+    all, as `connect` does. Any number of processes of one machine may share the file; a network file system is no place for it.
 
     What is answered is on the disk: WAL with `synchronous=FULL`, one transaction for all that is said at one moment. Storage's
     clock is this machine's, or `clock`.
@@ -89,7 +89,7 @@ class SqliteScheduler:
 
         Raises:
             StorageUnavailable: it cannot be opened, or is no database.
-            SchemaMismatch: it is newer than this code. That it is missing or older is told at first use: `migrate` may come yet.
+            SchemaMismatch: it is newer than this code. One missing or older is told at first use: `migrate` may come yet.
         """
         await self._writer.open(self._spawner)
         try:

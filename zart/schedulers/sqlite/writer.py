@@ -156,7 +156,7 @@ class Writer:
             jobs = [job for job, _ in sent]
             try:
                 landed = await self._patiently(lambda jobs=jobs: self._run(connection, jobs))  # type: ignore[misc] # a lambda's default
-            except Exception as error:  # the callers' to handle, every one's
+            except Exception as error:  # noqa: BLE001 # the callers' to handle, every one's
                 outcomes: list[Any] = [error] * len(sent)
             else:
                 self._tell(landed)
@@ -203,12 +203,12 @@ class Writer:
             return Landed(self._transact(batch, [job.work for job in jobs]), [batch])
         except (Busy, StorageUnavailable):
             raise
-        except Exception:  # whose fault it is shows when they are done one by one
+        except Exception:  # noqa: BLE001 # whose fault it is shows when they are done one by one
             landed = Landed([], [])
         for job in jobs:
             try:
                 one = self._run_one(connection, job)
-            except Exception as error:  # its own; what is done already stays done
+            except Exception as error:  # noqa: BLE001 # its own; what is done already stays done
                 landed.outcomes.append(self._locked(error) if isinstance(error, Busy) else error)
             else:
                 landed.outcomes += one.outcomes
@@ -221,13 +221,13 @@ class Writer:
             return Landed([self._explain(lambda: _refusable(job.settle, batch))], [batch])
         except (Busy, StorageUnavailable):
             raise
-        except Exception:  # unsettled, or at fault: `work` is to tell
+        except Exception:  # noqa: BLE001 # unsettled, or at fault: `work` is to tell
             batch = self._batch(connection)
         try:
             return Landed(self._transact(batch, [job.work]), [batch])
         except (Busy, StorageUnavailable, SchemaMismatch):
             raise
-        except Exception as error:  # the data's fault, or ours
+        except Exception as error:  # noqa: BLE001 # the data's fault, or ours
             fault = error
         batch = self._batch(connection)
         return Landed(self._transact(batch, [lambda batch: job.salvage(batch, fault)]), [batch])

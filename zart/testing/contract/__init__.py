@@ -8,8 +8,8 @@ Subclass `SchedulerContract` in a test module and say how a scheduler is made:
 
 Every test makes one scheduler, opens it with `async with`, calls `migrate` and then works with nothing but the scheduler and
 the clock. So opening a storage that has no schema yet must work, `make` must give each test a storage of its own, and due
-times, leases and the limits of `wait` must go by the clock that was given. The rule that a test checks stands in its title, with
-its number in the docstring of `zart.scheduler`. Needs pytest and pytest-asyncio.
+times, leases and the limits of `wait` must go by the clock that was given. The rule that a test checks stands in its title,
+with its number in the docstring of `zart.scheduler`. Needs pytest and pytest-asyncio.
 """
 
 import pytest

@@ -67,8 +67,9 @@ UPDATE zart_workers SET state = 'left', ended_at = :now, news = news + 1 WHERE i
 UPDATE zart_executions SET status = 'pending', fence = fence + 1, due_at = :now, worker = NULL WHERE worker = :worker
 
 -- name: held
--- Of what a worker believes to hold, as triples of key, fence and seen: what it has lost (1), and what has new mail (0).
-SELECT json_group_array(json_array(json_extract(held.value, '$[0]'), each.fence IS NOT json_extract(held.value, '$[1]')))
+-- Of what a worker believes to hold, as triples of key, fence and seen: the places in that list, from 0, of what it has lost (1),
+-- and of what has new mail (0).
+SELECT json_group_array(json_array(held.key, each.fence IS NOT json_extract(held.value, '$[1]')))
 FROM json_each(:held) AS held
 LEFT JOIN zart_executions AS each ON each.key = json_extract(held.value, '$[0]')
 WHERE each.fence IS NOT json_extract(held.value, '$[1]') OR each.mail > json_extract(held.value, '$[2]')
