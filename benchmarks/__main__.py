@@ -61,7 +61,7 @@ def measure(workload: str, storage: str, sizes: Sizes) -> Figures:
 
 def measure_all(wanted: Sequence[str], rounds: int, sizes: Sizes, console: Console) -> Rounds:
     """Return the figures of all rounds."""
-    plan = [(workload, storage) for workload in wanted for storage in (MEMORY, SQLITE) if storage == SQLITE or workload in _ON_MEMORY_TOO]
+    plan = [(each, storage) for each in wanted for storage in (MEMORY, SQLITE) if storage == SQLITE or each in _ON_MEMORY_TOO]
     if "W1" in wanted:
         plan.insert(0, (LIMIT, LIMIT))
     measured: dict[str, list[Figures]] = {LIMIT: [], MEMORY: [], SQLITE: []}
@@ -70,7 +70,7 @@ def measure_all(wanted: Sequence[str], rounds: int, sizes: Sizes, console: Conso
             for figures in measured.values():
                 figures.append({})
             for workload, storage in plan:
-                status.update(f"round {number + 1} of {rounds}: {workload} on {'SQLite itself' if storage == LIMIT else storage}")
+                status.update(f"round {number + 1} of {rounds}: {workload}, {storage}")
                 measured[storage][-1].update(measure(workload, storage, sizes))
     return with_ratios(measured)
 

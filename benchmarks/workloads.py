@@ -139,15 +139,13 @@ async def parked(store: Store, sizes: Sizes) -> Figures:
     handler, client = Shipped(), DurableScheduler(store)
     warm = max(1, sizes.parked // 10)
     data = {"steps": 1, "customer": CUSTOMER}
-    await client.start_many((f"warm-{number}", handler.name, data) for number in range(warm))
+    for first in range(0, warm + sizes.parked, 1000):  # in small batches, so that starting them leaves no memory behind
+        last = min(first + 1000, warm + sizes.parked)
+        await client.start_many((f"order-{number}", handler.name, data) for number in range(first, last))
     watched = Watched(store)
     async with Worker(watched, [handler]):
         await watched.until(ExecutionStatus.WAITING, warm)
-        for first in range(0, sizes.parked, 1000):
-            last = min(first + 1000, sizes.parked)
-            await client.start_many((f"order-{number}", handler.name, data) for number in range(first, last))
-            if not first:
-                before = resident()
+        before = resident()
         await watched.until(ExecutionStatus.WAITING, warm + sizes.parked)
         gc.collect()
         grown = resident() - before

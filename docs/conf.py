@@ -23,8 +23,8 @@ autodoc_class_signature = "mixed"
 # A single backquote is a name in the code, and not to be looked up: docstrings are written for people who read the source.
 default_role = "code"
 
-# Nothing is fetched while building, so only names of this project can be looked up. Type variables have no page, and neither has
-# what a signature shows of the engine.
+# Nothing is fetched while building, so only names of this project can be looked up. Type variables have no page, and neither
+# has what a signature shows of the engine.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!zart\.).*"),
     ("py:class", r"zart\.[\w.]+\.(T|D|O|Data|Output)"),

@@ -52,6 +52,8 @@ def test_the_same_start_twice_is_one_and_says_so(zart: Zart, finish: Finish) -> 
         (("echo", "--data", '{"a":2}'), "data"),
         (("echo", "--data", '{"a":1.0}'), "data"),
         (("echo", "--data", '{"a":true}'), "data"),
+        (("echo", "--data", '{"a":"NaN"}'), "data"),
+        (("echo", "--data", '{"b":1}'), "data"),
         (("echo",), "data"),
         (("failing", "--data", '{"a":1}'), "task"),
     ],
@@ -146,6 +148,12 @@ def test_waiting_in_vain_ends_with_75_and_shows_how_far_it_is(zart: Zart) -> Non
     zart("schedule", "echo", "--id", "one")
     answer = zart("wait", "one", "--timeout", "10ms")
     assert (answer.exit, answer.problem["code"], answer.data["status"]) == (Exit.TIMED_OUT, "timed_out", "pending")
+
+
+def test_data_that_json_can_hardly_say_is_compared_too(zart: Zart) -> None:
+    for data, repeated in (('{"b":1e400,"a":NaN}', False), ('{"a":NaN,"b":1e400}', True)):
+        assert zart("schedule", "echo", "--data", data, "--id", "one").data["repeated"] is repeated
+    assert zart("schedule", "echo", "--data", '{"a":"NaN","b":1e400}', "--id", "one").exit == Exit.CONFLICT
 
 
 def test_an_event_is_delivered_once(zart: Zart) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import subprocess
 import sys
@@ -8,14 +9,28 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ROOT
+from zart.cli.database import client_of
 from zart.cli.demo import ledger
 from zart.cli.demo.chart import bars
+from zart.cli.demo.story import ID, Story
+from zart.cli.errors import Refused
 
 
 def play(*tokens: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "zart.cli", "demo", *tokens], cwd=ROOT, check=False, capture_output=True, text=True, timeout=60
     )
+
+
+def differences(folder: Path) -> list[str]:
+    """Return what the demo would complain about, for the files that it has left."""
+
+    async def compare() -> list[str]:
+        story = Story(folder, lambda _seconds, _line: None)
+        async with client_of(story.url) as client:
+            return (await story._compare(client, await client.status(ID), 0)).differences
+
+    return asyncio.run(compare())
 
 
 def test_the_demo_kills_its_worker_and_every_step_is_saved_once(tmp_path: Path) -> None:
@@ -34,8 +49,22 @@ def test_the_demo_kills_its_worker_and_every_step_is_saved_once(tmp_path: Path) 
     assert len(table) == 1 + 16
     assert ET.parse(told["chart"]).getroot().tag.endswith("svg")
     assert told["seconds"] < 40
+    assert differences(tmp_path / "demo") == []
+    ledger.enter(str(tmp_path / "demo"), "read")
+    ledger.enter(str(tmp_path / "demo"), "unheard-of")
+    assert differences(tmp_path / "demo") == [
+        "'read' started 2 times, not 1",
+        "'unheard-of' ran, but was never saved",
+    ]
     again = play("--keep", str(tmp_path / "demo"))
     assert (again.returncode, again.stdout) == (2, "")
+
+
+def test_a_demo_whose_worker_does_not_work_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "false")
+    with pytest.raises(Refused, match="ended by itself, with exit code 1") as refused:
+        asyncio.run(Story(tmp_path, lambda _seconds, _line: None).play())
+    assert refused.value.problem.exit == 1
 
 
 def test_the_ledger_counts_every_start(tmp_path: Path) -> None:

@@ -117,6 +117,7 @@ async def run_python(snippet: Snippet, page: Path, module: ModuleType) -> None:
         await result
 
 
+@pytest.mark.timeout(180)  # the tutorial waits for a lease to run out and packs a parcel twice, perhaps on a busy machine
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: str(page.relative_to(ROOT)))
 async def test_every_snippet_of_a_page_does_what_the_page_says(page, tmp_path, monkeypatch):
     module = ModuleType("page")

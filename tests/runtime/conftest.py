@@ -19,6 +19,8 @@ def harness(request: pytest.FixtureRequest, tmp_path: Path) -> MakeHarness:
     def make(*handlers: TaskHandler[Any, Any], config: WorkerConfig | None = None, **options: Any) -> Harness:
         if request.param == "memory":
             return Harness(handlers, config=config, storage=lambda clock: InMemoryScheduler(clock=clock), **options)
-        return Harness(handlers, config=config, storage=lambda clock: SqliteScheduler(tmp_path / "zart.db", clock=clock), **options)
+        return Harness(
+            handlers, config=config, storage=lambda clock: SqliteScheduler(tmp_path / "zart.db", clock=clock), **options
+        )
 
     return make

@@ -1,21 +1,34 @@
-"""The event loop of a process that works for long: uvloop's when it is installed."""
+"""The event loop: uvloop's for processes that work for long, when it is installed; and how to pause on it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from importlib import import_module
+from typing import Any, TypeVar, cast
+
+from zart.clock import Clock
 
 T = TypeVar("T")
-
-_new_loop: Callable[[], asyncio.AbstractEventLoop] | None
-try:
-    import uvloop
-except ImportError:  # an extra
-    _new_loop = None
-else:
-    _new_loop = uvloop.new_event_loop
 
 
 def run_quickly(main: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end on the fastest event loop at hand."""
-    with asyncio.Runner(loop_factory=_new_loop) as runner:
+    with asyncio.Runner(loop_factory=_fastest()) as runner:
         return runner.run(main)
+
+
+def _fastest() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        uvloop = import_module("uvloop")  # by name: it is an extra, and no requirement
+    except ModuleNotFoundError:
+        return None
+    return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
+
+
+async def pause(clock: Clock, seconds: float) -> None:
+    """Do nothing for a while, by the clock."""
+    rang = asyncio.Event()
+    timer = clock.call_later(seconds, rang.set)
+    try:
+        await rang.wait()
+    finally:
+        timer.cancel()

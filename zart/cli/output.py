@@ -76,7 +76,7 @@ def grid(record: Record) -> Table:
     lines.add_column(style="dim")
     lines.add_column(overflow="fold")
     for key, value in record.items():
-        if value is not None:
+        if value not in (None, []):
             lines.add_row(Text(key), cell(value))
     return lines
 

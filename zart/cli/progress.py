@@ -24,7 +24,11 @@ async def watch(client: DurableScheduler, execution_id: str, timeout: timedelta)
     clock = SystemClock()
     end = clock.monotonic() + timeout.total_seconds()
     record = await client.status(execution_id)
-    with Live(console=console(sys.stderr), auto_refresh=False, transient=True) as screen:
+    if record.status.is_terminal:
+        return record
+    with Live(
+        console=console(sys.stderr), auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as screen:
         while not record.status.is_terminal:
             screen.update(picture(record, clock.now()), refresh=True)
             left = timedelta(seconds=max(0.0, end - clock.monotonic()))

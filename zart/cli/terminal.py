@@ -80,9 +80,9 @@ def _other(value: Any) -> Any:
             return str(value)
 
 
-def to_json(value: Any, *, sort_keys: bool = False) -> str:
+def to_json(value: Any) -> str:
     """Return a value as JSON in ASCII: whatever is not printable ASCII is escaped, so nothing in it can act on a terminal."""
-    text = json.dumps(plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"), sort_keys=sort_keys)
+    text = json.dumps(plain(value), ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("\x7f", "\\u007f")
 
 

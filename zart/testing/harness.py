@@ -1,7 +1,7 @@
 """A storage, a worker and a clock in one hand: a two-day wait is tested in milliseconds."""
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -13,8 +13,9 @@ from zart.clock import moment
 from zart.durations import Duration, to_timedelta
 from zart.handler import TaskHandler
 from zart.observe import Observer
-from zart.records import Demand, Query
+from zart.records import Query
 from zart.registry import Registry
+from zart.report import DurableExecutionStatus
 from zart.scheduler import Storage
 from zart.schedulers.memory import InMemoryScheduler
 from zart.spawner import ThreadSpawner
@@ -40,20 +41,29 @@ class _NoLoops(ThreadSpawner):
         """Start nothing."""
 
 
-class Patient:
-    """The storage as the harness's client sees it: waiting for an execution moves the clock on."""
+class HarnessClient(DurableScheduler):
+    """The client of a harness: while it waits for an execution, it moves the clock on."""
 
-    def __init__(self, storage: Storage, harness: "Harness") -> None:
-        self._storage = storage
+    def __init__(self, harness: "Harness") -> None:
+        super().__init__(harness.scheduler, clock=harness.clock)
         self._harness = harness
 
-    def __getattr__(self, name: str) -> Any:
-        """Everything but waiting is the storage's own."""
-        return getattr(self._storage, name)
-
-    async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
-        """Let everything happen that happens in this time."""
-        await self._harness.advance(timeout)
+    async def wait(
+        self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
+    ) -> DurableExecutionStatus:
+        """Let everything happen until the execution ends or the time is up; see `DurableScheduler.wait`."""
+        end = self._harness.clock.now() + to_timedelta(timeout, "timeout")
+        while True:
+            await self._harness.run_to_idle()
+            record = await self.status(execution_id, run)
+            if record.status.is_terminal:
+                return record
+            run = record.run
+            due = await self._harness.next_due()
+            if due is None or due > end:
+                await self._harness.advance(max(timedelta(0), end - self._harness.clock.now()))
+                return await super().wait(execution_id, 0, run=run)
+            self._harness.clock.advance(max(timedelta(0), due - self._harness.clock.now()))
 
 
 class Harness:
@@ -83,7 +93,7 @@ class Harness:
         # At once: in its standing time a body would otherwise never leave memory.
         self.config = evolve(config or WorkerConfig(), park_after=0)
         self.scheduler = storage(self.clock)
-        self.client = DurableScheduler(Patient(self.scheduler, self), clock=self.clock)
+        self.client = HarnessClient(self)
         self._observer = observer
         self.worker = self._new_worker()
 

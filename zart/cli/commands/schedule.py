@@ -1,5 +1,6 @@
 """`zart schedule`."""
 
+import json
 from typing import Any
 
 from zart.cli.database import client_of
@@ -8,7 +9,6 @@ from zart.cli.handlers import registry_of
 from zart.cli.inputs import DataOption, read_data, read_length, read_moment, read_name
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, AppOption, Settings
-from zart.cli.terminal import to_json
 from zart.client import DurableScheduler
 from zart.clock import moment
 from zart.codec import ANY
@@ -93,7 +93,8 @@ async def _found_again(client: DurableScheduler, execution_id: str, task: str, v
 
 
 def _canonical(text: str) -> str:
-    return to_json(ANY.decode(text), sort_keys=True)
+    """Return stored data in a form that is the same for the same data, in whatever order its keys stand."""
+    return json.dumps(json.loads(text), sort_keys=True)
 
 
 def _answer(execution_id: str, task: str, status: str, run: int, scheduled_at: Any, *, repeated: bool) -> dict[str, Any]:

@@ -52,7 +52,10 @@ async def wait(
     match record.status:
         case ExecutionStatus.FAILED:
             message = f"execution {execution_id!r} failed" + (f": {record.reason}" if record.reason else "")
-            return _leave(Problem("execution_failed", message, "see `zart status --steps`", Exit.ENDED_BADLY), form != "table")
+            return _leave(
+                Problem("execution_failed", message, f"`zart status {execution_id} --steps` shows how", Exit.ENDED_BADLY),
+                form != "table",
+            )
         case ExecutionStatus.CANCELLED:
             return _leave(
                 Problem("execution_cancelled", f"execution {execution_id!r} was cancelled", "", Exit.ENDED_BADLY),

@@ -14,6 +14,8 @@ from attrs import frozen
 
 from zart.cli.demo import ledger
 from zart.cli.demo.chart import bars
+from zart.cli.eventloop import pause
+from zart.clock import SystemClock
 from zart.context import TaskContext
 from zart.handler import TaskHandler
 
@@ -21,6 +23,7 @@ TASK = "flight-delays"
 SLOW = "clean"
 APPROVAL = "await-approval"
 _SLICE = 1000
+_CLOCK = SystemClock()
 _PAUSE = 0.06
 """Seconds of rest after each thousand rows of the slow step, so that there is time to kill its worker."""
 
@@ -118,7 +121,7 @@ async def clean(folder: str) -> Cleaned:
                 kept.append(f"{row['carrier']},{row['airline']},{row['arr_delay']}")
                 carriers.add(row["carrier"])
             if number % _SLICE == 0:
-                await asyncio.sleep(_PAUSE)
+                await pause(_CLOCK, _PAUSE)
     _save(Path(folder) / "cleaned.csv", "\n".join(["carrier,airline,arr_delay", *kept, ""]))
     return Cleaned(len(kept), cancelled, incomplete, sorted(carriers))
 

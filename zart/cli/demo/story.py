@@ -15,6 +15,7 @@ from zart.cli.database import client_of
 from zart.cli.demo import ledger
 from zart.cli.demo.pipeline import APPROVAL, SLOW, TASK
 from zart.cli.errors import Exit, Refused
+from zart.cli.eventloop import pause
 from zart.client import DurableScheduler
 from zart.clock import Clock, SystemClock
 from zart.report import DurableExecutionStatus
@@ -112,7 +113,7 @@ class Story:
                 raise self._failed(f"worker {worker.pid} ended by itself, with exit code {worker.returncode}")
             if self.clock.monotonic() > end:
                 raise self._failed(f"waited {PATIENCE:g} s for {what} in vain")
-            await asyncio.sleep(_GLANCE)
+            await pause(self.clock, _GLANCE)
 
     def _failed(self, what: str) -> Refused:
         last = (self.folder / "worker.log").read_text("utf-8", "replace").strip().splitlines()[-3:]

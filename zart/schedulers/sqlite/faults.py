@@ -35,5 +35,7 @@ def of_storage(error: Exception, path: str) -> Exception | None:
     if primary in _MENDS:
         return StorageUnavailable(f"the SQLite database {path!r} cannot be used: {error}; {_MENDS[primary]}")
     if primary == sqlite3.SQLITE_ERROR and "no such" in str(error):
-        return SchemaMismatch(f"{path!r} has not the schema it says it has: {error}; restore it from a backup")
+        return SchemaMismatch(f"{path!r} has not the schema that it says it has: {error}; restore it from a backup")
+    if primary == sqlite3.SQLITE_ERROR and "already exists" in str(error):
+        return SchemaMismatch(f"{path!r} cannot be migrated: {error}; give Zart a file of its own, or rename what is in its way")
     return None

@@ -159,41 +159,42 @@ class SqliteScheduler:
         For a demand also when mail came for an execution that its worker holds, or one was taken from it. What another process
         does shows within some 20 milliseconds. With a `limit` of 0 due work is of no interest.
         """
-        self._check_schema()
+        self._check_usable()
         await self._waits.wait(interest, timeout)
 
     # ---- Inspector --------------------------------------------------------------------------------------------------
 
     async def get(self, execution_id: str, run: int | None = None) -> Execution | None:
         """Return one run of an execution, the current one by default."""
-        self._check_schema()
+        self._check_usable()
         return await self._inspection.get(execution_id, run)
 
     async def history(self, execution_id: str, run: int | None = None) -> History:
         """Return the records and mail of a run; empty when there is none."""
-        self._check_schema()
+        self._check_usable()
         return await self._inspection.history(execution_id, run)
 
     async def find(self, query: Query) -> Page:
         """Return a page of executions; one after an unknown id is empty."""
-        self._check_schema()
+        self._check_usable()
         return await self._inspection.find(query)
 
     async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
-        self._check_schema()
+        self._check_usable()
         return await self._inspection.count(query)
 
     # -----------------------------------------------------------------------------------------------------------------
 
     async def _submit(self, job: Job[T]) -> T:
-        self._check_schema()
+        self._check_usable()
         return await self._writer.submit(job)
 
     async def _check(self) -> None:
         self._mismatch = await self._writer.call(self._database.check)
 
-    def _check_schema(self) -> None:
+    def _check_usable(self) -> None:
+        self._writer.check_open()
         if self._mismatch is not None:
             raise SchemaMismatch(self._mismatch)
 

@@ -124,9 +124,19 @@ class Writer:
         """Whether it has a connection."""
         return self._connection is not None
 
+    def check_open(self) -> sqlite3.Connection:
+        """Return the connection.
+
+        Raises:
+            StorageUnavailable: there is none.
+        """
+        if self._connection is None:
+            raise StorageUnavailable(f"the scheduler of {self._database.path!r} is not open; use it inside `async with`")
+        return self._connection
+
     async def call(self, function: Callable[[sqlite3.Connection], T]) -> T:
         """Call a function with the connection, in the lane, by itself."""
-        connection = self._opened()
+        connection = self.check_open()
         return await self._patiently(lambda: function(connection))
 
     async def submit(self, job: Job[T]) -> T:
@@ -135,7 +145,7 @@ class Writer:
         Raises:
             StorageUnavailable: the database is locked for too long, damaged, full or gone.
         """
-        connection, loop = self._opened(), asyncio.get_running_loop()
+        connection, loop = self.check_open(), asyncio.get_running_loop()
         if loop is not self._home:
             landed = await self._patiently(lambda: self._run(connection, [job]))
             self._tell(landed)
@@ -174,10 +184,6 @@ class Writer:
         for batch in landed.batches:
             self._landed(batch)
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise StorageUnavailable(f"the scheduler of {self._database.path!r} is not open; use it inside `async with`")
-        return self._connection
 
     async def _patiently(self, function: Callable[[], T]) -> T:
         """Call a function in the lane, and again while the database is locked, a few times."""

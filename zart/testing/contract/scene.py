@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import pytest
 import pytest_asyncio
 
-from zart.clock import SECOND, Clock, Instant, Micros, instant
+from zart.clock import SECOND, Clock, Instant, Micros, SystemClock, instant
 from zart.records import (
     Claim,
     Commit,
@@ -226,8 +226,11 @@ async def mailbox(scheduler: Storage, execution_id: str = "a", run: int | None =
 async def returns(call: Coroutine[Any, Any, T]) -> T:
     """Await something that must come back without the clock being moved; ten real seconds mean that it never will."""
     task = asyncio.ensure_future(call)
-    await asyncio.wait({task}, timeout=10)
-    if not task.done():
-        task.cancel()
+    patience = SystemClock().call_later(10, task.cancel)
+    try:
+        await asyncio.wait({task})
+    finally:
+        patience.cancel()
+    if task.cancelled():
         pytest.fail("it did not return")
     return task.result()
