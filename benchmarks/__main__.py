@@ -41,10 +41,11 @@ def _count(text: str) -> int:
 
 def _workloads(text: str) -> list[str]:
     by_name = {name.lower(): name for name in WORKLOADS}
-    try:
-        return [by_name[each.strip().lower()] for each in text.split(",")]
-    except KeyError as error:
-        raise argparse.ArgumentTypeError(f"there is no workload {error}; there are {', '.join(WORKLOADS)}") from None
+    asked = [each.strip() for each in text.split(",")]
+    unknown = [each for each in asked if each.lower() not in by_name]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"there is no workload {unknown[0]!r}; there are {', '.join(WORKLOADS)}")
+    return [by_name[each.lower()] for each in asked]
 
 
 def measure(workload: str, storage: str, sizes: Sizes) -> Figures:

@@ -252,8 +252,8 @@ class Worker:
             await self._slot.wait()
             try:
                 if not await self.claim_due() and not self._stopping.is_set():
-                    # A little earlier each time, never later: polls of many workers must not fall into step.
-                    share = 0.75 + self.randomness.random() / 4
+                    # Never sooner, and not always alike: polls of many workers must not fall into step.
+                    share = 1 + self.randomness.random() / 4
                     await self.scheduler.wait(self._demand(1), self.config.poll_interval * share)
                 pause = _FIRST_PAUSE
             except WorkerNotAlive:

@@ -323,6 +323,15 @@ def test_a_fault_of_our_own_ends_with_1_and_without_a_traceback(zart: Zart, monk
     assert "\x1b" not in zart("status", "one", "-o", "table").err
 
 
+def test_an_interrupted_command_says_nothing(zart: Zart, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("zart.cli.commands.status.client_of", interrupt)
+    answer = zart("status", "one")
+    assert (answer.exit, answer.out, answer.err) == (Exit.INTERRUPTED, "", "")
+
+
 @pytest.mark.parametrize(
     ("error", "left", "code"),
     [

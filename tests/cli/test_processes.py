@@ -80,8 +80,8 @@ def test_after_kill_9_another_worker_goes_on_when_the_lease_has_run_out(
 
 
 def test_a_verbose_worker_tells_every_change_of_state(start_worker: StartWorker, zart: Zart) -> None:
-    zart("schedule", "echo", "--id", "one", "--data", '"a secret"')
-    worker = start_worker("-v")
+    zart("schedule", "echo", "--id", "one", "--data", '"a secret"', "--queue", "nights")
+    worker = start_worker("-v", "--queue", "nights", "--queue", "days", "--concurrency", "1")
     zart("wait", "one", "--timeout", "10")
     worker.terminate()
     _, told = worker.communicate(timeout=10)

@@ -259,8 +259,11 @@ def test_handlers_are_checked_when_they_are_made_and_registered() -> None:
     with pytest.raises(UnknownTask, match="Echo, other"):
         registry["missing"]
 
-    class Unstorable(TaskHandler[object, None]):
-        async def run(self, ctx: TaskContext, data: object) -> None:
+    class Opaque:
+        pass
+
+    class Unstorable(TaskHandler[Opaque, None]):
+        async def run(self, ctx: TaskContext, data: Opaque) -> None:
             return None
 
     with pytest.raises(TypeError):

@@ -24,6 +24,8 @@ from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
 
 from zart.codec import ANY, check_size, codec_for, return_type
+from zart.codec.containers import union_shape
+from zart.codec.leaves import LEAVES
 from zart.errors import DeserializationError, PayloadTooLarge, UndeclaredType
 
 T = TypeVar("T")
@@ -330,7 +332,7 @@ HOSTILE: list[Any] = [
     "\ud83d\ude00",
     "😀",
     "%d800",
-    "%\ud800",
+    "%d800\ud800",
     math.nan,
     math.inf,
     -math.inf,
@@ -590,6 +592,7 @@ def test_an_undeclared_result_is_told_what_to_write() -> None:
         (Cat | int, '{"name":1}', "data.name: expected str, found 1"),
         (Model, '{"at":"x"}', "data.at is refused by Model: "),
         (UUID, '"x"', "data: expected UUID, found 'x'"),
+        (Decimal, "0.1234567890123456", "data is the JSON number 0.1234567890123456, of which digits may be lost"),
         (datetime, '"2024-01-01"', "data: expected datetime, found '2024-01-01'"),
         (set[Any], "[[]]", "data has an item that cannot be in a set: "),
         (bytes, '"é"', "data: expected bytes, found 'é'"),
@@ -690,9 +693,11 @@ def test_a_member_of_a_union_comes_back_as_that_member(declared: Any, values: li
 
 
 def test_the_order_in_which_a_union_is_written_does_not_matter() -> None:
-    text = codec_for(Box[Path | str]).encode(Box("a"))
-    assert codec_for(Box[str | Path]).decode(text) == Box("a")
-    assert codec_for(Box[str | Path]).encode(Box("a")) == text
+    """Python takes `Path | str` and `str | Path` for one type; which of them is built first differs from process to process."""
+    one, other = (union_shape("either", [LEAVES[kind] for kind in kinds]) for kinds in ((Path, str), (str, Path)))
+    for value in ("a", Path("a")):
+        assert one.pack(value) == other.pack(value)
+        assert exact(other.unpack(one.pack(value))) == exact(value)
 
 
 UNSAVEABLE = [ValueError, object(), SimpleNamespace, "Cat", list["Cat"], complex, type(lambda: 0), dict[str, ValueError]]

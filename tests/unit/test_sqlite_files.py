@@ -4,6 +4,7 @@ import asyncio
 import os
 import sqlite3
 import stat
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -105,20 +106,18 @@ async def test_a_damaged_database_is_told(path):
     with path.open("r+b") as file:
         file.seek(4096 * 3)
         file.write(b"\xff" * (size - 4096 * 3))
-    with pytest.raises(StorageUnavailable, match="malformed; restore it from a backup"):
-        async with SqliteScheduler(path) as scheduler:
-            await scheduler.start([new("y")])
+    async with SqliteScheduler(path) as scheduler:
+        with pytest.raises(StorageUnavailable, match="malformed; restore it from a backup"):
             await scheduler.get("x1")
 
 
 def test_a_file_that_may_not_be_written_is_told(path):
     sqlite3.connect(path).close()
-    with pytest.raises(sqlite3.OperationalError) as caught:
-        reading = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
-        try:
-            reading.execute("CREATE TABLE t (c)")
-        finally:
-            reading.close()
+    with (
+        closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as reading,
+        pytest.raises(sqlite3.OperationalError) as caught,
+    ):
+        reading.execute("CREATE TABLE t (c)")
     fault = of_storage(caught.value, str(path))
     assert isinstance(fault, StorageUnavailable)
     assert "readonly database; let this user write the file and its folder" in str(fault)
@@ -204,7 +203,7 @@ def test_connect_takes_relative_and_absolute_paths(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("url", ["postgresql://localhost/zart", "postgresql+asyncpg://x", "mysql://x", "mariadb://x/y"])
 def test_connect_names_what_works_for_databases_to_come(url):
-    with pytest.raises(NotSupported, match="no backend for '(postgresql|mysql|mariadb)'; use `memory://`, `sqlite:///"):
+    with pytest.raises(NotSupported, match=r"no backend for '(postgresql|mysql|mariadb)'; use `memory://`, `sqlite:///"):
         connect(url)
 
 

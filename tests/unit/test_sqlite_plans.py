@@ -73,10 +73,18 @@ async def plan(scheduler, sql, parameters):
     return [detail for *_, detail in rows]
 
 
-ASKED = {
-    **{"worker": "w", "queues": '["default"]', "tasks": '["t"]', "limit": 10, "suspects": 1, "now": 1, "lease": 1, "about": ""},
-    **{name: "[]" for name in ("keys", "taken", "asked", "counts", "workers", "held", "doomed")},
-    **{"before": 1, "overdue": 1, "most": 1},
+ASKED = dict.fromkeys(("keys", "taken", "asked", "counts", "workers", "held", "doomed"), "[]") | {
+    "worker": "w",
+    "queues": '["default"]',
+    "tasks": '["t"]',
+    "limit": 10,
+    "suspects": 1,
+    "now": 1,
+    "lease": 1,
+    "about": "",
+    "before": 1,
+    "overdue": 1,
+    "most": 1,
 }
 
 

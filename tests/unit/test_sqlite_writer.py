@@ -322,6 +322,25 @@ async def test_a_claim_that_cannot_write_is_storages_fault(tmp_path):
         assert len(await scheduler.claim(demand())) == 1
 
 
+async def test_a_claim_that_left_something_due_lets_no_wait_sleep(scheduler):
+    await register(scheduler)
+    await scheduler.start([new(f"x{number}") for number in range(3)])
+    assert len(await scheduler.claim(demand(limit=2))) == 2
+    await returns(scheduler.wait(demand(limit=1), HOUR))
+    assert len(await scheduler.claim(demand(limit=2))) == 1
+
+
+async def test_more_than_one_text_holds_is_claimed_bit_by_bit(scheduler):
+    await register(scheduler)
+    await scheduler.start([new(f"x{number}", payload="p" * 5000) for number in range(10)])
+    await scheduler._writer.call(lambda connection: connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 20_000))
+    sizes = []
+    while claims := await scheduler.claim(demand()):
+        sizes.append(len(claims))
+    assert sum(sizes) == 10
+    assert max(sizes) < 5
+
+
 async def test_a_commit_of_one_with_crashes_is_quiet_again_after_its_outcome(scheduler, clock, said):
     await running(scheduler, "a", lease=LEASE)
     clock.advance(LEASE / SECOND + 1)

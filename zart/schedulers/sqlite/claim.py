@@ -1,5 +1,6 @@
 """Handing out due executions from SQLite (rule 2)."""
 
+import sqlite3
 from typing import Any
 
 from attrs import define
@@ -56,19 +57,22 @@ class ClaimJob(Job[Handed]):
     def work(self, batch: Batch) -> Handed:
         """Take what is due."""
         demand, now = self.demand, batch.now
-        innocents, suspects, lease_until = batch.connection.execute(_SQL["candidates"].sql, asked(demand)).fetchone()
+        # One more than may be taken, so that what is left says when to come back.
+        room = asked(demand) | {
+            "limit": max(demand.limit, 0) + 1,
+            "suspects": demand.suspects + 1 if demand.suspects > 0 else 0,
+        }
+        innocents, suspects, lease_until = batch.connection.execute(_SQL["candidates"].sql, room).fetchone()
         _check_lease(demand, lease_until, now)
-        first_suspects = sorted(from_json(suspects))[: max(demand.suspects, 0)]
-        candidates = sorted(from_json(innocents) + first_suspects)
-        keys = [key for due_at, key in candidates[: max(demand.limit, 0)] if due_at <= now]
-        due_at = candidates[len(keys)][0] if len(keys) < len(candidates) else None
-        if not keys:
-            return Handed([], batch.number, due_at=due_at)
-        found = from_json(batch.json(_SQL["executions"].sql, {"keys": to_json(keys)}))
+        suspected = sorted(from_json(suspects))
+        candidates = sorted(from_json(innocents) + suspected[: max(demand.suspects, 0)])
+        found, steps, mail = _read(batch, [key for due_at, key in candidates[: max(demand.limit, 0)] if due_at <= now])
+        left = candidates[len(found) :] + suspected[max(demand.suspects, 0) :]
+        next_due = min(left)[0] if left else None
         deadlines = {row[0]: _deadline(demand, row) for row in found}
-        taken = {"taken": to_json(list(deadlines.items())), "worker": demand.worker, "now": now}
-        batch.connection.execute(_SQL["take"].sql, taken)
-        steps, mail = _pasts(batch, [row[0] for row in found if row[12]])
+        if found:
+            taken = {"taken": to_json(list(deadlines.items())), "worker": demand.worker, "now": now}
+            batch.connection.execute(_SQL["take"].sql, taken)
         claims = []
         for key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, _, _ in found:
             carried = mail.get(key, ())
@@ -89,7 +93,7 @@ class ClaimJob(Job[Handed]):
                     now=now,
                 )
             )
-        return Handed(claims, batch.number, due_at=due_at)
+        return Handed(claims, batch.number, due_at=next_due)
 
 
 def mail_by_key(text: str) -> dict[int, list[Mail]]:
@@ -100,14 +104,23 @@ def mail_by_key(text: str) -> dict[int, list[Mail]]:
     return by_key
 
 
-def _pasts(batch: Batch, keys: list[int]) -> tuple[dict[int, list[StepRecord]], dict[int, list[Mail]]]:
-    if not keys:
-        return {}, {}
-    told, mail = batch.connection.execute(_SQL["pasts"].sql, {"keys": to_json(keys)}).fetchone()
+def _read(batch: Batch, keys: list[int]) -> tuple[list[Any], dict[int, list[StepRecord]], dict[int, list[Mail]]]:
+    """Return the executions, with their records and mail by key; fewer than asked for, from the front, if all are too long."""
     steps: dict[int, list[StepRecord]] = {}
+    if not keys:
+        return [], steps, {}
+    try:
+        found = from_json(batch.json(_SQL["executions"].sql, {"keys": to_json(keys)}))
+        told, mail = "[]", "[]"
+        if with_past := [row[0] for row in found if row[12]]:
+            told, mail = batch.connection.execute(_SQL["pasts"].sql, {"keys": to_json(with_past)}).fetchone()
+    except sqlite3.DataError:
+        if len(keys) == 1:
+            raise
+        return _read(batch, keys[: len(keys) // 2])
     for key, *row in from_json(told):
         steps.setdefault(key, []).append(rows.record(row))
-    return steps, mail_by_key(mail)
+    return found, steps, mail_by_key(mail)
 
 
 def _deadline(demand: Demand, row: list[Any]) -> Instant | None:

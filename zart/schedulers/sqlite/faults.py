@@ -37,5 +37,5 @@ def of_storage(error: Exception, path: str) -> Exception | None:
     if primary == sqlite3.SQLITE_ERROR and "no such" in str(error):
         return SchemaMismatch(f"{path!r} has not the schema that it says it has: {error}; restore it from a backup")
     if primary == sqlite3.SQLITE_ERROR and "already exists" in str(error):
-        return SchemaMismatch(f"{path!r} cannot be migrated: {error}; give Zart a file of its own, or rename what is in its way")
+        return SchemaMismatch(f"{path!r} cannot be migrated: {error}; rename what is in the way, or name another file")
     return None

@@ -184,7 +184,6 @@ class Writer:
         for batch in landed.batches:
             self._landed(batch)
 
-
     async def _patiently(self, function: Callable[[], T]) -> T:
         """Call a function in the lane, and again while the database is locked, a few times."""
         for _ in range(_TRIES - 1):

@@ -1,0 +1,259 @@
+"""Workers in real time, with their own threads: leases, stalls, graceful stops, idleness."""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zart import (
+    DurableScheduler,
+    ExecutionStatus,
+    InMemoryScheduler,
+    SqliteScheduler,
+    StepTimedOut,
+    TaskContext,
+    TaskHandler,
+    Worker,
+    WorkerConfig,
+)
+from zart.records import BeatReply, Claim, Demand, WorkerBeat
+from zart.scheduler import Storage
+from zart.testing import FakeClock
+
+QUICK = WorkerConfig(lease="1.5s", heartbeat_interval="100ms", poll_interval="100ms", shutdown_timeout="100ms")
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    backend: Storage = InMemoryScheduler() if request.param == "memory" else SqliteScheduler(tmp_path / "zart.db")
+    await backend.migrate()
+    async with backend:
+        yield backend
+
+
+class Blocks(TaskHandler[None, int]):
+    """Blocks the event loop for longer than a lease, as only a mistake does."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+
+    async def run(self, ctx: TaskContext, data: None) -> int:
+        return await ctx.step("blocks", self.block)
+
+    async def block(self) -> int:
+        self.starts += 1
+        time.sleep(4)  # noqa: ASYNC251 # the point of the test
+        return self.starts
+
+
+async def test_a_blocking_step_keeps_its_lease_and_is_named(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    blocks = Blocks()
+    client = DurableScheduler(storage)
+    caplog.set_level(logging.WARNING, "zart.heartbeat")
+    async with Worker(storage, [blocks], QUICK):
+        handle = await client.start_for(blocks, "blocked", None)
+        assert await handle.result("20s") == 1
+    assert blocks.starts == 1
+    warning = next(record.getMessage() for record in caplog.records if record.name == "zart.heartbeat")
+    assert "blocked/blocks" in warning
+    assert "block" in warning
+
+
+class Hangs(TaskHandler[str, str]):
+    """A step that never returns, on the loop or in a thread."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.release = threading.Event()
+
+    async def run(self, ctx: TaskContext, data: str) -> str:
+        try:
+            await ctx.step("hangs", self.hang_async if data == "async" else self.hang_sync, timeout="200ms")
+        except StepTimedOut as error:
+            return error.step
+        return "returned"
+
+    async def hang_async(self) -> None:
+        while True:
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                if self.release.is_set():
+                    raise
+
+    def hang_sync(self) -> None:
+        self.release.wait()
+
+
+@pytest.mark.parametrize("kind", ["async", "sync"])
+async def test_a_step_that_never_returns_times_out(storage: Storage, kind: str) -> None:
+    hangs = Hangs()
+    client = DurableScheduler(storage)
+    async with Worker(storage, [hangs], QUICK):
+        handle = await client.start_for(hangs, "x", kind)
+        assert await handle.result("20s") == "hangs"
+        hangs.release.set()
+        for task in asyncio.all_tasks():
+            if task.get_name() == "x/hangs":
+                task.cancel()
+
+
+class Waits(TaskHandler[None, int]):
+    """Holds its slot until it is let go, by whichever worker runs it."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+        self.started = asyncio.Event()
+        self.cleaned = asyncio.Event()
+
+    async def run(self, ctx: TaskContext, data: None) -> int:
+        try:
+            return await ctx.step("works", self.work)
+        finally:
+            self.cleaned.set()
+
+    async def work(self) -> int:
+        self.starts += 1
+        self.started.set()
+        if self.starts == 1:
+            await asyncio.get_running_loop().create_future()
+        return self.starts
+
+
+async def test_a_graceful_stop_hands_back_at_once(storage: Storage) -> None:
+    waits = Waits()
+    client = DurableScheduler(storage)
+    patient = WorkerConfig(lease="10m", poll_interval="100ms", shutdown_timeout="100ms")
+    async with Worker(storage, [waits], patient):
+        handle = await client.start_for(waits, "x", None)
+        await waits.started.wait()
+    assert waits.cleaned.is_set()
+    assert (await handle.record()).status is ExecutionStatus.PENDING
+    async with Worker(storage, [waits], patient):
+        assert await handle.result("20s") == 2
+    execution = await storage.get("x")
+    assert execution is not None
+    assert execution.crashes == 0
+
+
+async def test_cancel_reaches_a_running_body(storage: Storage) -> None:
+    waits = Waits()
+    client = DurableScheduler(storage)
+    async with Worker(storage, [waits], QUICK) as worker:
+        handle = await client.start_for(waits, "x", None)
+        await waits.started.wait()
+        assert await handle.cancel()
+        await waits.cleaned.wait()
+        assert not worker.runs
+        assert (await handle.record()).status is ExecutionStatus.CANCELLED
+
+
+async def test_a_vanished_workers_work_is_taken_over_after_its_lease(storage: Storage) -> None:
+    waits = Waits()
+    client = DurableScheduler(storage)
+    first = Worker(storage, [waits], QUICK)
+    await first.__aenter__()
+    handle = await client.start_for(waits, "x", None)
+    await waits.started.wait()
+    first.abandon()
+    async with Worker(storage, [waits], QUICK):
+        assert await handle.result("20s") == 2
+    execution = await storage.get("x")
+    assert execution is not None
+    assert execution.fence >= 3
+
+
+class Kills(TaskHandler[None, None]):
+    """Brings down every worker that runs it."""
+
+    def __init__(self) -> None:
+        self.worker: Worker | None = None
+        self.starts = 0
+        self.died = asyncio.Event()
+
+    async def run(self, ctx: TaskContext, data: None) -> None:
+        await ctx.step("kills", self.kill)
+
+    async def kill(self) -> None:
+        self.starts += 1
+        assert self.worker is not None
+        self.worker.abandon()
+        self.died.set()
+
+
+async def test_a_poison_execution_fails_with_the_list_of_its_workers() -> None:
+
+    clock = FakeClock()
+    kills = Kills()
+    async with InMemoryScheduler(clock=clock) as storage:
+        client = DurableScheduler(storage, clock=clock)
+        await client.start_for(kills, "poison", None)
+        names = []
+        while True:
+            clock.advance("20s")
+            kills.worker = Worker(storage, [kills], WorkerConfig(max_crashes=3), clock=clock)
+            names.append(kills.worker.id)
+            await kills.worker.join()
+            await kills.worker.beat()
+            await kills.worker.claim_due()
+            await kills.worker.journal.flushed()
+            if (await client.status("poison")).status is ExecutionStatus.FAILED:
+                kills.worker.abandon()
+                break
+            await kills.died.wait()
+            kills.died.clear()
+        assert kills.starts == 3
+        reason = (await client.status("poison")).reason
+        assert reason is not None
+        assert "crash loop" in reason
+        assert all(name in reason for name in names[:3])
+
+
+class _Counting:
+    """Counts the statements of an idle worker."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self.beats = 0
+        self.claims = 0
+        self.enough = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._storage, name)
+
+    async def beat(self, beat: WorkerBeat) -> BeatReply:
+        self.beats += 1
+        if self.beats == 20:
+            self._loop.call_soon_threadsafe(self.enough.set)
+        return await self._storage.beat(beat)
+
+    async def claim(self, demand: Demand) -> Sequence[Claim]:
+        self.claims += 1
+        return await self._storage.claim(demand)
+
+
+async def test_an_idle_worker_says_no_more_than_its_beats_and_polls(storage: Storage) -> None:
+    counting = _Counting(storage)
+    client = DurableScheduler(storage)
+    waits = EventWaits()
+    config = WorkerConfig(heartbeat_interval="100ms", poll_interval="100ms", park_after="10ms")
+    async with Worker(counting, [waits], config) as worker:  # type: ignore[arg-type] # stands in for the storage
+        for number in range(50):
+            await client.start_for(waits, f"x{number}", None)
+        while any([(await client.status(f"x{number}")).status is not ExecutionStatus.WAITING for number in range(50)]):
+            await storage.wait(["x49"], QUICK.poll_interval)
+        assert not worker.runs
+        counting.beats = counting.claims = 0
+        await counting.enough.wait()
+        assert counting.claims <= counting.beats + 2
+
+
+class EventWaits(TaskHandler[None, None]):
+    async def run(self, ctx: TaskContext, data: None) -> None:
+        await ctx.wait_for_event("never")
