@@ -4,6 +4,7 @@ A fresh process for each, so that no measurement warms another or pays for what 
 """
 
 import asyncio
+import gc
 import importlib
 import importlib.util
 import json
@@ -29,7 +30,15 @@ def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return make
 
 
+def rest_collector() -> None:
+    """Have the garbage collector come by seldom, as in any busy server: what is loaded stays, most of the rest is short-lived."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
 async def _measure(workload: str, url: str, sizes: Sizes) -> Figures:
+    rest_collector()
     async with zart.connect(url) as store:
         return await WORKLOADS[workload](store, sizes)
 

@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 from zart.clock import SECOND, Instant, Micros, Timer, micros
 from zart.codec import check_size
 from zart.errors import (
-    DeserializationError,
     InsideStep,
     NonRetryable,
     PayloadTooLarge,
@@ -19,7 +18,7 @@ from zart.errors import (
     UndeclaredType,
 )
 from zart.operations import Desk, ExecutionInfo, Operation
-from zart.outcome import save_error, step_failed
+from zart.outcome import error_through, save_error, step_failed
 from zart.records import StepRecord
 from zart.status import Phase, StepKind
 from zart.steps import Step
@@ -148,7 +147,7 @@ class StepCall(Operation):
         try:
             payload, value = self.codec.through(result, what)
             check_size(payload, self.desk.payload_limit, what)
-        except (UndeclaredType, PayloadTooLarge, DeserializationError) as error:
+        except (UndeclaredType, PayloadTooLarge) as error:
             # Its effect has happened; calling it again would double that.
             self._settle_error(error)
         else:
@@ -181,17 +180,11 @@ class StepCall(Operation):
 
     def _as_seen(self, error: BaseException) -> BaseException:
         """Return the error as the body sees it: a declared one as itself, any other as StepFailed."""
-        declared = self.step.options.raises
-        if declared and isinstance(error, declared):
-            try:
-                error.zart_step = self.name  # type: ignore[attr-defined] # documented attribute of business errors
-            except Exception:  # noqa: BLE001 # a class may refuse attributes; the error matters more than its label
-                return error
-            return error
-        return step_failed(self.name, error)
+        return error if isinstance(error, self.step.options.raises) else step_failed(self.name, error)
 
     def _settle_error(self, error: BaseException) -> None:
-        self.desk.settle(self, False, save_error(error, self.step.options.raises, self.name), error)
+        payload, seen = error_through(error, self.step.options.raises, self.name)
+        self.desk.settle(self, False, payload, seen)
 
     def _time_out(self) -> None:
         timeout = self.step.options.timeout

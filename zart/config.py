@@ -6,13 +6,37 @@ from typing import Any
 
 from attrs import field, frozen
 
-from zart.durations import to_timedelta
+from zart.durations import Duration, to_timedelta
 from zart.ids import check_name
 
 
 def _positive(_instance: object, attribute: Any, value: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"{attribute.name} must be a whole number from 1, not {value!r}")
+
+
+def _poll_interval(value: Duration) -> timedelta:
+    return to_timedelta(value, "poll_interval")
+
+
+def _lease(value: Duration) -> timedelta:
+    return to_timedelta(value, "lease")
+
+
+def _heartbeat_interval(value: Duration) -> timedelta:
+    return to_timedelta(value, "heartbeat_interval")
+
+
+def _shutdown_timeout(value: Duration) -> timedelta:
+    return to_timedelta(value, "shutdown_timeout")
+
+
+def _park_after(value: Duration) -> timedelta:
+    return to_timedelta(value, "park_after")
+
+
+def _max_stall(value: Duration) -> timedelta:
+    return to_timedelta(value, "max_stall")
 
 
 def _queues(queues: str | Iterable[str]) -> tuple[str, ...]:
@@ -40,21 +64,17 @@ class WorkerConfig:
         max_stall: how long a blocked event loop keeps its lease.
     """
 
-    poll_interval: timedelta = field(default=timedelta(seconds=1), converter=lambda value: to_timedelta(value, "poll_interval"))
+    poll_interval: timedelta = field(default=timedelta(seconds=1), converter=_poll_interval)
     max_concurrent: int = field(default=200, validator=_positive)
     claim_batch: int | None = None
-    lease: timedelta = field(default=timedelta(seconds=15), converter=lambda value: to_timedelta(value, "lease"))
-    heartbeat_interval: timedelta = field(
-        default=timedelta(seconds=1), converter=lambda value: to_timedelta(value, "heartbeat_interval")
-    )
-    shutdown_timeout: timedelta = field(
-        default=timedelta(seconds=30), converter=lambda value: to_timedelta(value, "shutdown_timeout")
-    )
-    park_after: timedelta = field(default=timedelta(milliseconds=50), converter=lambda value: to_timedelta(value, "park_after"))
+    lease: timedelta = field(default=timedelta(seconds=15), converter=_lease)
+    heartbeat_interval: timedelta = field(default=timedelta(seconds=1), converter=_heartbeat_interval)
+    shutdown_timeout: timedelta = field(default=timedelta(seconds=30), converter=_shutdown_timeout)
+    park_after: timedelta = field(default=timedelta(milliseconds=50), converter=_park_after)
     max_crashes: int = field(default=5, validator=_positive)
     queues: tuple[str, ...] = field(default=("default",), converter=_queues)
     payload_limit: int = field(default=2 * 1024 * 1024, validator=_positive)
-    max_stall: timedelta = field(default=timedelta(minutes=5), converter=lambda value: to_timedelta(value, "max_stall"))
+    max_stall: timedelta = field(default=timedelta(minutes=5), converter=_max_stall)
 
     def __attrs_post_init__(self) -> None:
         """Refuse what would expire itself."""

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast, overload
 
 from attrs import field, frozen
 
@@ -57,17 +57,43 @@ class TaskContext:
         """Id, task, input and attempt of this execution."""
         return self._desk.info
 
+    @overload
     async def step(
         self,
         name: str,
-        fn: Callable[..., Awaitable[T]] | Callable[..., T],
+        fn: Callable[..., Awaitable[T]],
         *args: Any,
         returns: Any = UNSET,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
         raises: ErrorTypes = (),
-    ) -> T:
+    ) -> T: ...
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., T],
+        *args: Any,
+        returns: Any = UNSET,
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> T: ...
+
+    async def step(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        *args: Any,
+        returns: Any = UNSET,
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> Any:
         """Return what `fn(*args)` returned, calling it only if that was never saved.
 
         Coroutine functions run on the event loop, others in a thread of their own; pass keyword arguments with
@@ -83,22 +109,48 @@ class TaskContext:
             PayloadTooLarge: the result is too large to save.
         """
         options = step_options(retry, timeout, timeout_scope, raises, returns)
-        return cast("T", await self._desk.perform(StepCall(self._desk, Step(name, fn, args, options))))
+        return await self._desk.perform(StepCall(self._desk, Step(name, fn, args, options)))
 
+    @overload
     async def step_with_retry(
         self,
         name: str,
         retry: RetryConfig,
-        fn: Callable[..., Awaitable[T]] | Callable[..., T],
+        fn: Callable[..., Awaitable[T]],
         *args: Any,
         returns: Any = UNSET,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
         raises: ErrorTypes = (),
-    ) -> T:
+    ) -> T: ...
+
+    @overload
+    async def step_with_retry(
+        self,
+        name: str,
+        retry: RetryConfig,
+        fn: Callable[..., T],
+        *args: Any,
+        returns: Any = UNSET,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> T: ...
+
+    async def step_with_retry(
+        self,
+        name: str,
+        retry: RetryConfig,
+        fn: Callable[..., Any],
+        *args: Any,
+        returns: Any = UNSET,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> Any:
         """Do the same as `step`, with the retry policy in front."""
         options = step_options(retry, timeout, timeout_scope, raises, returns)
-        return cast("T", await self._desk.perform(StepCall(self._desk, Step(name, fn, args, options))))
+        return await self._desk.perform(StepCall(self._desk, Step(name, fn, args, options)))
 
     async def require(self, step: AnyStep[T]) -> T:
         """Return the step's value; raise what it came to otherwise."""

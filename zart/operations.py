@@ -17,7 +17,7 @@ from zart.codec import ANY, Codec
 from zart.errors import DeserializationError, EventTimeout, UndeclaredType
 from zart.ids import Randomness
 from zart.observe import Observer
-from zart.outcome import save_error, step_failed
+from zart.outcome import error_through, step_failed
 from zart.records import StepRecord
 from zart.replay import Mailbox
 from zart.spawner import Spawner
@@ -188,7 +188,7 @@ class Capture(Operation):
             payload, value = self.codec.through(self.context.copy().run(self.fn), f"the value of capture {self.name!r}")
         except Exception as error:  # noqa: BLE001 # the user's function may raise anything, and it is the body's to see
             failed = error if isinstance(error, UndeclaredType) else step_failed(self.name, error)
-            self.desk.settle(self, False, save_error(failed, (), self.name), failed)
+            self.desk.settle(self, False, *error_through(failed, (), self.name))
         else:
             self.desk.settle(self, True, payload, value)
 
@@ -227,7 +227,6 @@ class EventWait(Operation):
         super().__init__(desk, name, StepKind.EVENT, codec)
         self.event = event
         self.timeout = timeout
-        self.late = False
 
     def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
         """Take what is there, or wait until the deadline."""
@@ -266,11 +265,9 @@ class EventWait(Operation):
 
     def withheld(self) -> None:
         """The timeout came too late: mail was there before it. Take it, or time out again."""
-        self.late = self.settled = False
+        self.settled = False
         if not self.match():
             self._expire()
 
     def _expire(self) -> None:
-        error = EventTimeout(self.event, self.name)
-        self.late = True
-        self.desk.settle(self, False, save_error(error, (), self.name), error)
+        self.desk.settle(self, False, *error_through(EventTimeout(self.event, self.name), (), self.name))

@@ -6,7 +6,7 @@ expects to find there, and `zart.context` implements it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin
+from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
 
 from attrs import evolve, field, frozen
 
@@ -19,6 +19,7 @@ from zart.retry import ErrorTypes, RetryConfig, error_types
 from zart.turns import CURRENT, Scope
 
 T = TypeVar("T")
+U = TypeVar("U")
 TimeoutScope = Literal["global", "per_attempt"]
 
 
@@ -118,18 +119,46 @@ class Step(Generic[T]):
         if self.codec is None:
             object.__setattr__(self, "codec", result_codec(self.fn, self.options))
 
+    @overload
     @classmethod
     def of(
         cls,
         name: str,
-        fn: Callable[..., Awaitable[T] | T],
+        fn: Callable[..., Awaitable[U]],
         *args: Any,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
         raises: ErrorTypes = (),
         returns: Any = UNSET,
-    ) -> "Step[T]":
+    ) -> "Step[U]": ...
+
+    @overload
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        fn: Callable[..., U],
+        *args: Any,
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+        returns: Any = UNSET,
+    ) -> "Step[U]": ...
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        fn: Callable[..., Any],
+        *args: Any,
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+        returns: Any = UNSET,
+    ) -> "Step[U]":
         """Return a step that calls `fn(*args)`; the options are those of `TaskContext.step`."""
         return Step(name, fn, args, step_options(retry, timeout, timeout_scope, raises, returns))
 

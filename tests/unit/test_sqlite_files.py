@@ -106,9 +106,13 @@ async def test_a_damaged_database_is_told(path):
     with path.open("r+b") as file:
         file.seek(4096 * 3)
         file.write(b"\xff" * (size - 4096 * 3))
-    async with SqliteScheduler(path) as scheduler:
-        with pytest.raises(StorageUnavailable, match="malformed; restore it from a backup"):
+
+    async def read():
+        async with SqliteScheduler(path) as scheduler:
             await scheduler.get("x1")
+
+    with pytest.raises(StorageUnavailable, match="malformed; restore it from a backup"):
+        await read()
 
 
 def test_a_file_that_may_not_be_written_is_told(path):

@@ -1,11 +1,13 @@
 """How the SQLite scheduler writes: together, as few statements as can be, and nothing when there is nothing to do."""
 
 import asyncio
+import os
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +16,7 @@ from zart.errors import NotSupported, StorageUnavailable, WorkerNotAlive
 from zart.records import Commit, Fate, Query
 from zart.schedulers.sqlite import SqliteScheduler
 from zart.schedulers.sqlite.queries import LARGEST
+from zart.schedulers.sqlite.writer import Batch
 from zart.spawner import ThreadSpawner
 from zart.testing.clock import FakeClock
 from zart.testing.contract.faults import UNWRITABLE
@@ -165,6 +168,18 @@ async def test_an_ended_wait_leaves_nothing_behind(scheduler, clock):
     await asyncio.gather(*waits, return_exceptions=True)
     assert not scheduler._waits._hints.anybody()
     assert not scheduler._waits._awaited
+
+
+@pytest.mark.parametrize(
+    ("concern", "touched"),
+    [({}, False), ({"due": [(1, None, None)]}, True), ({"calls": {("end", "a")}}, True)],
+    ids=["nobody", "who waits for work", "who waits for an end"],
+)
+async def test_other_processes_are_shown_what_concerns_them_once_it_counts(scheduler, concern, touched):
+    wal = Path(scheduler._path + "-wal")
+    os.utime(wal, ns=(1, 1))
+    scheduler._waits.landed(Batch(scheduler._writer._connection, 1, 1, **concern))
+    assert (wal.stat().st_mtime_ns > 1) is touched
 
 
 async def test_one_bad_call_stops_none_of_those_that_share_its_batch(scheduler):

@@ -10,6 +10,7 @@ from attrs import evolve
 
 from zart.client import DurableScheduler
 from zart.clock import moment
+from zart.config import WorkerConfig
 from zart.durations import Duration, to_timedelta
 from zart.handler import TaskHandler
 from zart.observe import Observer
@@ -21,7 +22,7 @@ from zart.schedulers.memory import InMemoryScheduler
 from zart.spawner import ThreadSpawner
 from zart.status import ExecutionStatus
 from zart.testing.clock import FakeClock
-from zart.worker import Worker, WorkerConfig
+from zart.worker import Worker
 
 _UNCLAIMED = Query((ExecutionStatus.PENDING, ExecutionStatus.WAITING), limit=100_000)
 UNWIND_TURNS = 25

@@ -65,7 +65,7 @@ class Database:
             SchemaMismatch: the schema is newer than this code.
         """
         with self._explained():
-            version = self._version(connection)
+            version = self.version(connection)
             if missing("sqlite", version, repr(self.path)):
                 return outdated("sqlite", version, repr(self.path))
             # Kept in the file: it is changed but once, and only where Zart lives.
@@ -86,7 +86,7 @@ class Database:
         with self._explained():
             connection.execute("BEGIN IMMEDIATE")
             try:
-                for migration in missing("sqlite", self._version(connection), repr(self.path)):
+                for migration in missing("sqlite", self.version(connection), repr(self.path)):
                     for statement in migration.statements():
                         connection.execute(statement)
                     connection.execute("INSERT INTO zart_schema VALUES (?, ?, ?)", (migration.version, migration.name, now))
@@ -96,7 +96,8 @@ class Database:
                     connection.execute("ROLLBACK")
                 raise
 
-    def _version(self, connection: sqlite3.Connection) -> int:
+    def version(self, connection: sqlite3.Connection) -> int:
+        """Return the schema's version; 0 where there is none yet."""
         if not connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'zart_schema'").fetchone()[0]:
             return 0
         return int(connection.execute("SELECT coalesce(max(version), 0) FROM zart_schema").fetchone()[0])

@@ -121,6 +121,18 @@ class SqliteScheduler:
         await self._writer.call(lambda connection: self._database.migrate(connection, now))
         await self._check()
 
+    async def schema_version(self) -> int:
+        """Return the schema's version, before or after entering; 0 where there is none yet.
+
+        Raises:
+            SchemaMismatch: the database is newer than this code.
+        """
+        if not self._writer.is_open:
+            # Without `create`: what is asked for must not change by being asked for.
+            async with SqliteScheduler(self._path, clock=self._clock, spawner=self._spawner) as plain:
+                return await plain.schema_version()
+        return await self._writer.call(self._database.version)
+
     # ---- Scheduler --------------------------------------------------------------------------------------------------
 
     async def start(self, new: Sequence[NewExecution]) -> Sequence[Started]:

@@ -1,15 +1,18 @@
 """Waiting for something to happen in a SQLite file, in this process or another.
 
 Within the process those who wait are called as soon as the batch that concerns them is durable. Other processes show in the
--wal file, which is looked at every few milliseconds while somebody waits, at the price of one `stat`. Only when it has changed
-is the database asked, and by reading only: two idle processes must not keep each other awake.
+-wal file, which is looked at every few milliseconds while somebody waits, at the price of one `stat`. SQLite writes it before a
+transaction counts, and a look may fall between the two; so whoever has written something that others wait for touches the file
+once more afterwards. Only when it has changed is the database asked, and by reading only: two idle processes must not keep each
+other awake.
 """
 
 import asyncio
 import contextvars
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from itertools import chain
 from pathlib import Path
@@ -27,6 +30,7 @@ from zart.schedulers.sqlite.reader import Reader
 from zart.schedulers.sqlite.writer import Batch
 
 _FIRST_LOOK, _LONGEST_BETWEEN = 0.002, 0.02  # seconds; who waits for an answer often gets it at once
+_TICK = 0.012  # seconds; a file's time moves in steps of up to 10 ms
 _ENDED = statements("wait")["ended"]
 
 
@@ -68,7 +72,10 @@ class Waits:
     _seen_landings: int = 0
 
     def landed(self, batch: Batch) -> None:
-        """Call those whom a durable batch concerns."""
+        """Call those whom a durable batch concerns, here and in other processes."""
+        if batch.due or batch.calls:
+            with suppress(OSError):  # a hint and nothing more
+                os.utime(self._wal)
         with self._lock:
             self._landings += 1
             if batch.due:
@@ -183,8 +190,9 @@ class Waits:
             at_present = self._look_at_wal()
             if at_present == self._seen and not again:
                 continue
-            # The file's time moves in steps of some milliseconds: what is written just after a look may hide behind it.
             again = at_present != self._seen
+            if again:  # what is written just after this look may hide behind the same time
+                pause = max(pause, _TICK)
             self._seen = at_present
             landings, self._seen_landings = self._seen_landings, self._landings
             try:
