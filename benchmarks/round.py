@@ -31,7 +31,7 @@ def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def rest_collector() -> None:
-    """Have the garbage collector come by seldom, as in any busy server: what is loaded stays, most of the rest is short-lived."""
+    """Have the garbage collector come by seldom, as in any busy server: what is loaded stays, the rest is short-lived."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)

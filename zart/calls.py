@@ -114,8 +114,12 @@ class StepCall(Operation):
             self._limit = desk.clock.call_later(options.timeout / SECOND, self._time_out)
         self.attempts += 1
         desk.observer.step_started(desk.info.execution_id, self.name, self.attempts)
-        self._task = asyncio.get_running_loop().create_task(
-            self._call(), context=self.context, name=f"{desk.info.execution_id}/{self.name}"
+        # Not by the loop's factory: that asks whether the task is a body's, and this one never is.
+        self._task = asyncio.Task(
+            self._call(),
+            loop=asyncio.get_running_loop(),
+            context=self.context,
+            name=f"{desk.info.execution_id}/{self.name}",
         )
 
     def resume(self) -> None:
@@ -128,19 +132,22 @@ class StepCall(Operation):
             if is_coroutine_function(step.fn):
                 result = await step.fn(*step.args)
             else:
-                result = await self.desk.spawner.call(
-                    f"{self.desk.info.execution_id}/{self.name}", partial(step.fn, *step.args)
-                )
-                if inspect.isawaitable(result):
-                    result = await result
-        except BaseException as error:  # noqa: BLE001 # SystemExit or a CancelledError of its own are the step's failure, not the worker's
+                result = await self._in_thread()
+        except BaseException as error:  # noqa: BLE001 # SystemExit or a CancelledError of its own are the step's, not the worker's
+            self._task = None
             if not self.settled:
                 self._stop_limit()
                 self._failed(error)
-            return
-        if not self.settled:
-            self._stop_limit()
-            self._succeeded(result)
+        else:
+            self._task = None
+            if not self.settled:
+                self._stop_limit()
+                self._succeeded(result)
+
+    async def _in_thread(self) -> Any:
+        step = self.step
+        result = await self.desk.spawner.call(f"{self.desk.info.execution_id}/{self.name}", partial(step.fn, *step.args))
+        return await result if inspect.isawaitable(result) else result
 
     def _succeeded(self, result: Any) -> None:
         what = f"the result of step {self.name!r}"

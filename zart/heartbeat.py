@@ -51,6 +51,7 @@ class Heartbeat:
     held: Callable[[], Sequence[Held]]
     last_good: float = field(init=False, default=float("-inf"))
     """When the last successful beat was sent, in monotonic seconds."""
+    _fresh_until: float = field(init=False, default=float("-inf"))
 
     @property
     def lease(self) -> float:
@@ -59,7 +60,7 @@ class Heartbeat:
 
     def is_fresh(self) -> bool:
         """Whether the lease holds for at least another second, or a third of a short one: time enough to start something."""
-        return self.clock.monotonic() - self.last_good < self.lease - min(1.0, self.lease / 3)
+        return self.clock.monotonic() < self._fresh_until
 
     async def once(self, *, register: bool = False, leaving: bool = False) -> BeatReply:
         """Beat, and remember when."""
@@ -70,6 +71,7 @@ class Heartbeat:
         )
         if reply.alive:
             self.last_good = sent
+            self._fresh_until = sent + self.lease - min(1.0, self.lease / 3)
         return reply
 
 

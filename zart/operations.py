@@ -83,7 +83,7 @@ class Desk(Protocol):
         ...
 
     def perform(self, operation: "Operation") -> Coroutine[Any, Any, Any]:
-        """Ask for an operation and await its outcome."""
+        """Ask for an operation and return its outcome to await."""
         ...
 
 

@@ -15,7 +15,7 @@ class Outbox:
 
     def __init__(self, journal: Journal, author: Author, next_seq: int) -> None:
         self._journal = journal
-        self._author = author
+        self._author: Author | None = author
         self._next_seq = next_seq
         self._queued = False
         self.lines: list[Line] = []
@@ -39,7 +39,7 @@ class Outbox:
 
     def send(self) -> None:
         """Have the journal come by, if it does not already."""
-        if not self._queued:
+        if not self._queued and self._author is not None:
             self._queued = True
             self._journal.write(self._author)
 
@@ -84,6 +84,11 @@ class Outbox:
     def has_sent(self, operation: Operation) -> bool:
         """Whether something about the operation is on its way."""
         return any(one is operation for one, _ in self.in_flight)
+
+    def close(self) -> None:
+        """Forget everything, and say nothing more."""
+        self.clear()
+        self._author = None
 
     def clear(self) -> None:
         """Forget everything unsaved, the last word included."""

@@ -30,7 +30,7 @@ from zart.ending import Ending, body_failed, capped, failed, next_attempt, set_a
 from zart.errors import DeadlineExceeded, DeserializationError, ExecutionFailure, TaskError, ZartError
 from zart.journal import Journal
 from zart.operations import ExecutionInfo
-from zart.outbox import Outbox
+from zart.outbox import Line, Outbox
 from zart.outcome import failure_of, load_failure
 from zart.records import Claim, Commit, Committed, Fate, Mail, Move
 from zart.registry import Task
@@ -45,6 +45,7 @@ DIVERGENCE_GRACE = 1.0
 """Seconds that a resting body has to ask for what was saved."""
 HANG_WARNING = 10.0
 """Seconds after which a body that waits for no operation is reported."""
+APPLIED = Fate.APPLIED
 SOON = SECOND
 """A timer nearer than this keeps a body in memory while slots are free."""
 
@@ -76,7 +77,7 @@ class Run:
         self._past = Replay(claim)
         self._outbox = Outbox(host.journal, self, self._past.next_seq)
         self._stage = Stage(host, self.info, self._past, self._outbox)
-        self._turns = Turns(self._rested)
+        self._turns = Turns(self._rested, f"{claim.token.execution_id}/{claim.token.run}")
         self._main: asyncio.Task[Any] | None = None
         self._advancing = False
         self._timer: Timer | None = None
@@ -117,8 +118,7 @@ class Run:
     def lose(self) -> None:
         """Drop everything: the execution is cancelled, or another worker's."""
         self.detach()
-        self._outbox.clear()
-        self._host.ended(self)
+        self._over()
 
     def detach(self) -> None:
         """Take the body's operations away. Settled outcomes are still saved; the body itself is its worker's to cancel."""
@@ -127,6 +127,13 @@ class Run:
             if timer is not None:
                 timer.cancel()
         self._timer = self._deadline_timer = None
+
+    def _over(self) -> None:
+        self._outbox.close()
+        self._turns.end()
+        self._stage.forget()
+        self._main = None
+        self._host.ended(self)
 
     def remains(self) -> list[asyncio.Task[Any]]:
         """Return the tasks of the body that have not ended."""
@@ -201,26 +208,28 @@ class Run:
     def saved(self, commit: Commit, answer: Committed) -> None:
         """Learn what became of it."""
         lines = self._outbox.landed()
-        match answer.fate:
-            case Fate.LOST:
-                self.lose()
-                return
-            case Fate.BUSY:
-                self._outbox.again(lines)
-                return
-            case Fate.REFUSED:
-                self._refused(answer.reason or "storage refused what was to be saved")
-                return
-        if commit.move is not None:
-            self._outbox.clear()
-            self._host.ended(self)
+        if answer.fate is not APPLIED:
+            self._not_saved(answer, lines)
             return
-        self._stage.mailbox.add(answer.mail)
+        if commit.move is not None:
+            self._over()
+            return
+        if answer.mail:
+            self._stage.mailbox.add(answer.mail)
         if not self._stage.closed:
             self._stage.landed(lines, answer)
         self._outbox.send_rest()
         if self._turns.resting:
             self._rested()
+
+    def _not_saved(self, answer: Committed, lines: list[Line]) -> None:
+        match answer.fate:
+            case Fate.BUSY:
+                self._outbox.again(lines)
+            case Fate.REFUSED:
+                self._refused(answer.reason or "storage refused what was to be saved")
+            case _:
+                self.lose()
 
     def _refused(self, reason: str) -> None:
         move = self._outbox.move

@@ -7,7 +7,8 @@ handed over alone, and only while the body rests; whoever drives the stage sees 
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from contextvars import Context
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -23,6 +24,10 @@ from zart.records import Committed, Mail, StepRecord
 from zart.replay import Replay
 from zart.spawner import Spawner
 from zart.status import Phase, StepKind
+
+NOWHERE = Context()
+# On Python 3.11 the attribute of an enum class costs as much as a function call.
+OUTCOME, EVENT = Phase.OUTCOME, StepKind.EVENT
 
 
 class Surroundings(Protocol):
@@ -98,10 +103,10 @@ class Stage:
         else:
             self._held.append(operation)
 
-    async def perform(self, operation: Operation) -> Any:
-        """Ask for an operation and await its outcome."""
+    def perform(self, operation: Operation) -> Coroutine[Any, Any, Any]:
+        """Ask for an operation and return its outcome to await."""
         self.ask(operation)
-        return await self.outcome_of(operation)
+        return self.outcome_of(operation)
 
     async def outcome_of(self, operation: Operation) -> Any:
         """Await the outcome of an operation that was asked for."""
@@ -144,9 +149,10 @@ class Stage:
         operation.stop_timer()
         operation.ok = ok
         operation.value = value
-        seen = self.mailbox.seen if not ok and operation.kind is StepKind.EVENT else None
+        operation.context = NOWHERE  # which refers to the operation, and a circle is the collector's work
+        seen = self.mailbox.seen if not ok and operation.kind is EVENT else None
         record = StepRecord(
-            0, operation.name, operation.kind, Phase.OUTCOME, ok, payload, operation.attempts, None, operation.mail,
+            0, operation.name, operation.kind, OUTCOME, ok, payload, operation.attempts, None, operation.mail,
             operation.began_at, self.now(), seen,
         )  # fmt: skip
         self._outbox.add(operation, record)
@@ -215,7 +221,7 @@ class Stage:
                 if operation.name in self._open:
                     operation.settled = False
                     operation.withheld()
-            elif record.phase is Phase.OUTCOME:
+            elif record.phase is OUTCOME:
                 self._ready.append((operation, record.seq))
                 self._remember_failure(record)
             elif record.phase is Phase.ATTEMPT:
@@ -246,7 +252,12 @@ class Stage:
 
     def is_quiet(self) -> bool:
         """Whether something is open and all of it durable waits."""
-        return not self._ready and bool(self._open) and all(operation.waits for operation in self._open.values())
+        if self._ready:
+            return False
+        for operation in self._open.values():  # three times as fast as all(), and asked at every turn
+            if not operation.waits:
+                return False
+        return bool(self._open)
 
     def is_empty(self) -> bool:
         """Whether nothing is open."""
@@ -263,6 +274,10 @@ class Stage:
             operation.abandon()
         for kept in (self._open, self._held, self._stale, self._ready):
             kept.clear()
+
+    def forget(self) -> None:
+        """Let go of every operation: the claim is over. They refer to the stage, and a circle is the collector's work."""
+        self._asked.clear()
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from itertools import count
 from typing import Any, Protocol, cast
+from zlib import crc32
 
 
 class Scope(Protocol):
@@ -36,10 +37,12 @@ _ready_loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
 class Turns:
     """Counts the callbacks queued for one body, and calls `at_rest` whenever there are none left."""
 
-    __slots__ = ("_at_rest", "_numbers", "_queued", "tasks")
+    __slots__ = ("_at_rest", "_base", "_numbers", "_queued", "tasks")
 
-    def __init__(self, at_rest: Callable[[], None]) -> None:
+    def __init__(self, at_rest: Callable[[], None], name: str = "") -> None:
         self._at_rest = at_rest
+        # The same in every process, unlike hash(); and far from other bodies' numbers: asyncio keeps all tasks in one set.
+        self._base = crc32(name.encode(errors="surrogatepass")) << 16
         self._queued: dict[int, asyncio.Handle] = {}
         self._numbers = count()
         self.tasks: set[asyncio.Task[Any]] = set()
@@ -48,11 +51,18 @@ class Turns:
     @property
     def resting(self) -> bool:
         """Whether nothing of the body is queued. A cancelled callback never runs and does not count."""
-        return not self._queued or all(handle.cancelled() for handle in self._queued.values())
+        for handle in self._queued.values():  # noqa: SIM110 # three times as fast as all(), and asked at every turn
+            if not handle.cancelled():
+                return False
+        return True
 
     def number(self) -> int:
-        """Return the next number, counted from 0."""
-        return next(self._numbers)
+        """Return a number for a task: higher than those before, and the same on replay."""
+        return self._base + next(self._numbers)
+
+    def end(self) -> None:
+        """Say nothing more: the body's owner has let it go."""
+        self._at_rest = _nobody
 
     def queue(
         self,
@@ -80,6 +90,10 @@ class Turns:
             del queued[key]
             if not queued or self.resting:
                 self._at_rest()
+
+
+def _nobody() -> None:
+    pass
 
 
 class _BodyTask(asyncio.Task[Any]):
