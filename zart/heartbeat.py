@@ -18,7 +18,7 @@ from zart.records import BeatReply, Held, WorkerBeat
 from zart.scheduler import Scheduler
 from zart.spawner import Spawner
 
-logger = logging.getLogger("zart.heartbeat")
+logger: logging.Logger = logging.getLogger("zart.heartbeat")
 
 STALL_WARNING = 3.0
 """Seconds without a turn of the loop after which the thread says where it hangs."""

@@ -22,8 +22,10 @@ from zart.scheduler import Scheduler
 from zart.spawner import Spawner, ThreadSpawner
 from zart.turns import install
 
-logger = logging.getLogger("zart.worker")
+logger: logging.Logger = logging.getLogger("zart.worker")
 
+GATHER, GATHER_ROUNDS = 0.01, 5
+"""Seconds, and looks in them, that a full worker waits for a quarter of its slots before it claims again."""
 UNWIND = 1.0
 """Seconds that a cancelled body has to end; then it is logged and left, it can write nothing."""
 _UNWIND_ROUND = 0.05
@@ -52,19 +54,19 @@ class Worker:
         spawner: Spawner | None = None,
         observer: Observer | None = None,
     ) -> None:
-        self.registry = handlers if isinstance(handlers, Registry) else Registry(handlers)
+        self.registry: Registry = handlers if isinstance(handlers, Registry) else Registry(handlers)
         if not len(self.registry):
             raise ValueError("a worker needs at least one handler")
-        self.config = config or WorkerConfig()
-        self.clock = clock or SystemClock()
-        self.randomness = randomness or SystemRandomness()
-        self.spawner = spawner or ThreadSpawner()
-        self.observer = observer or Unobserved()
+        self.config: WorkerConfig = config or WorkerConfig()
+        self.clock: Clock = clock or SystemClock()
+        self.randomness: Randomness = randomness or SystemRandomness()
+        self.spawner: Spawner = spawner or ThreadSpawner()
+        self.observer: Observer = observer or Unobserved()
         self.scheduler = scheduler
-        self.journal = Journal(scheduler, self.clock, self.randomness, lambda: len(self._runs))
-        self.payload_limit = self.config.payload_limit
-        self.park_after = self.config.park_after.total_seconds()
-        self.left_behind = 0
+        self.journal: Journal = Journal(scheduler, self.clock, self.randomness, lambda: len(self._runs))
+        self.payload_limit: int = self.config.payload_limit
+        self.park_after: float = self.config.park_after.total_seconds()
+        self.left_behind: int = 0
         """Bodies that did not end when they were cancelled."""
         self.unwinding: set[asyncio.Task[None]] = set()
         """The cancelled bodies that have not ended yet."""
@@ -79,6 +81,7 @@ class Worker:
         self._pulse: Pulse | None = None
         self._serving: asyncio.Task[None] | None = None
         self._rejoining = False
+        self._was_full = False
 
     @property
     def id(self) -> str:
@@ -156,6 +159,7 @@ class Worker:
             run.start()
         if len(self._runs) >= self.config.max_concurrent:
             self._slot.clear()
+            self._was_full = True
         return len(claims)
 
     async def beat(self) -> None:
@@ -251,7 +255,9 @@ class Worker:
         while not self._stopping.is_set():
             await self._slot.wait()
             try:
-                if not await self.claim_due() and not self._stopping.is_set():
+                if await self.claim_due():
+                    await self._gather_slots()
+                elif not self._stopping.is_set():
                     # Never sooner, and not always alike: polls of many workers must not fall into step.
                     share = 1 + self.randomness.random() / 4
                     await self.scheduler.wait(self._demand(1), self.config.poll_interval * share)
@@ -268,6 +274,19 @@ class Worker:
                 logger.exception("claiming failed, trying again in %.1f s", pause)
                 await self._sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _gather_slots(self) -> None:
+        """While all slots are taken there may be more work than slots: let some come free, and claim for all of them at once.
+
+        A claim for every single slot would cost storage more than the work itself; and a slot loses a few milliseconds at most.
+        """
+        await self._slot.wait()
+        enough = self.config.max_concurrent - self.config.max_concurrent // 4
+        rounds = GATHER_ROUNDS if self._was_full else 0
+        while rounds and len(self._runs) > enough:
+            await self._sleep(GATHER / GATHER_ROUNDS)
+            rounds -= 1
+        self._was_full = False
 
     def _rejoin(self) -> None:
         """Declared dead: drop everything, and come back as somebody else."""

@@ -163,6 +163,9 @@ class LazyAlias:
 
     __name__ = "Tree"
 
+    def __repr__(self) -> str:
+        return self.__name__  # the same in every process that collects the tests
+
     @property
     def __value__(self) -> Any:
         return int | list[TREE] | dict[str, TREE]  # type: ignore[valid-type] # as said

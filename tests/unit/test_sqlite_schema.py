@@ -153,6 +153,21 @@ async def test_the_indexes_part_suspects_where_the_records_do(path):
     assert conditions == {f"< {SUSPECT}", f">= {SUSPECT}"}
 
 
+async def test_a_key_is_never_used_twice_not_even_after_its_run_was_deleted(path):
+    async with connect(f"sqlite:///{path}") as scheduler:
+        await scheduler.start([new("a"), new("b")])
+        ask(path, "DELETE FROM zart_executions WHERE id = 'b'")
+        await scheduler.start([new("c")])
+    assert ask(path, "SELECT id, key FROM zart_executions ORDER BY key") == [("a", 1), ("c", 3)]
+
+
+async def test_what_is_acknowledged_is_on_the_disk(path):
+    async with connect(f"sqlite:///{path}") as scheduler:
+        pragmas = ("synchronous", "foreign_keys", "journal_mode")
+        found = await scheduler._writer.call(lambda each: [each.execute(f"PRAGMA {name}").fetchone()[0] for name in pragmas])
+    assert found == [2, 1, "wal"]
+
+
 @pytest.mark.parametrize(
     "change",
     [

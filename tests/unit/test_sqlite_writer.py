@@ -149,6 +149,35 @@ async def test_what_came_between_two_waits_is_not_missed_and_told_once(scheduler
     await returns(joined(wait))
 
 
+async def test_what_a_claim_could_not_see_in_its_own_batch_lets_no_wait_sleep(scheduler):
+    await register(scheduler)
+    await scheduler.claim(demand())
+    claims, _ = await asyncio.gather(scheduler.claim(demand()), scheduler.start([new()]))
+    assert claims == []
+    await returns(scheduler.wait(demand(), HOUR))
+
+
+async def test_what_this_process_writes_itself_makes_it_ask_nothing(scheduler, clock):
+    (claimed,) = await running(scheduler, "a")
+    await scheduler.claim(demand())
+    wait = asyncio.ensure_future(scheduler.wait(demand(), HOUR))
+    for _ in range(10):
+        await settle()
+        clock.advance(0.02)
+        await scheduler._writer.call(lambda connection: None)
+    asked = []
+    await scheduler._reader.call(lambda connection: connection.set_trace_callback(asked.append))
+    for number in range(20):
+        await commit(scheduler, claimed, outcome(number))
+        clock.advance(0.02)
+        await settle()
+        await scheduler._writer.call(lambda connection: None)
+        await settle()
+    assert asked == []
+    wait.cancel()
+    await asyncio.gather(wait, return_exceptions=True)
+
+
 async def test_a_wait_without_free_slots_sleeps_through_due_work(scheduler, clock):
     await register(scheduler)
     wait = asyncio.ensure_future(scheduler.wait(demand(limit=0), HOUR))
@@ -222,11 +251,39 @@ async def test_a_large_commit_that_is_not_quiet_is_written_once_and_answered_for
     claims = await running(scheduler, "a", "b")
     await scheduler.cancel(["b"])
     many = [outcome(number) for number in range(LARGEST + 50)]
-    both = [Commit(claims[0].token, many, 0), Commit(claims[0].token, [], 0, completed()), Commit(claims[1].token, many, 0)]
-    answers = await scheduler.commit(both)
+    commits = [
+        Commit(claims[0].token, many[:10], 0),
+        Commit(claims[0].token, [], 0, completed()),
+        Commit(claims[1].token, many, 0),  # found lost after the first 1024 rows of all this were written
+    ]
+    answers = await scheduler.commit(commits)
     assert [each.fate for each in answers] == [Fate.APPLIED, Fate.APPLIED, Fate.LOST]
-    assert await history(scheduler, "a") == many
+    assert await history(scheduler, "a") == many[:10]
     assert await history(scheduler, "b") == []
+
+
+async def test_of_a_large_commit_that_is_refused_nothing_is_left(scheduler):
+    claims = await running(scheduler, "a", "b")
+    many = [*(outcome(number) for number in range(LARGEST)), outcome(LARGEST, UNWRITABLE)]
+    odd, good = await scheduler.commit([Commit(claims[0].token, many, 0), Commit(claims[1].token, many[:5], 0)])
+    assert (odd.fate, good.fate) == (Fate.REFUSED, Fate.APPLIED)
+    assert await history(scheduler, "a") == []
+    assert await history(scheduler, "b") == many[:5]
+
+
+@pytest.mark.parametrize("move", [None, completed()], ids=["record", "move"])
+@pytest.mark.parametrize("steps", [[], [outcome(1)]], ids=["alone", "with a record"])
+async def test_an_old_fence_is_refused_though_all_else_is_quiet(scheduler, move, steps):
+    (old,) = await running(scheduler, "a")
+    await scheduler.beat(beat(leaving=True))
+    await register(scheduler, "other")
+    (held,) = await scheduler.claim(demand("other"))
+    before = await read(scheduler)
+    assert before.crashes == 0
+    assert (await scheduler.commit([Commit(old.token, steps, 0, move)]))[0].fate is Fate.LOST
+    assert await read(scheduler) == before
+    assert await history(scheduler) == []
+    assert (await commit(scheduler, held, outcome(1))).fate is Fate.APPLIED
 
 
 async def test_a_number_too_large_for_sqlite_is_refused(scheduler):
@@ -294,6 +351,8 @@ async def test_ended_workers_are_forgotten_after_a_day(scheduler, clock):
     await register(scheduler, "y")
     assert await scheduler._reader.call(lambda connection: connection.execute(ask).fetchall()) == [("w",), ("x",), ("y",)]
     assert not (await scheduler.beat(beat("v"))).alive
+    served = "SELECT DISTINCT worker FROM zart_worker_tasks ORDER BY worker"
+    assert await scheduler._reader.call(lambda connection: connection.execute(served).fetchall()) == [("w",), ("x",), ("y",)]
 
 
 async def test_a_worker_that_still_holds_something_is_not_forgotten(scheduler, clock):
@@ -340,6 +399,7 @@ async def test_a_claim_that_cannot_write_is_storages_fault(tmp_path):
 
 async def test_a_claim_that_left_something_due_lets_no_wait_sleep(scheduler):
     await register(scheduler)
+    await scheduler.claim(demand())
     await scheduler.start([new(f"x{number}") for number in range(3)])
     assert len(await scheduler.claim(demand(limit=2))) == 2
     await returns(scheduler.wait(demand(limit=1), HOUR))

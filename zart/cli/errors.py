@@ -68,7 +68,7 @@ class Refused(Exception):
     """A command cannot do what it was asked; `problem` says why."""
 
     def __init__(self, code: str, message: str, hint: str, leave: Exit) -> None:
-        self.problem = Problem(code, message, hint, leave)
+        self.problem: Problem = Problem(code, message, hint, leave)
         super().__init__(message)
 
 

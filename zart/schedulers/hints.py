@@ -14,8 +14,8 @@ class Waiter:
     """One call of `wait`: an event on the loop that it was made on, and whether its time is up."""
 
     def __init__(self, topics: Iterable[Topic]) -> None:
-        self.topics = tuple(topics)
-        self.expired = False
+        self.topics: tuple[Topic, ...] = tuple(topics)
+        self.expired: bool = False
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
         self._called = False

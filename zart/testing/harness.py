@@ -89,14 +89,14 @@ class Harness:
         storage: Callable[[FakeClock], Storage] = lambda clock: InMemoryScheduler(clock=clock),
         observer: Observer | None = None,
     ) -> None:
-        self.clock = FakeClock(start)
-        self.registry = handlers if isinstance(handlers, Registry) else Registry(handlers)
+        self.clock: FakeClock = FakeClock(start)
+        self.registry: Registry = handlers if isinstance(handlers, Registry) else Registry(handlers)
         # At once: in its standing time a body would otherwise never leave memory.
-        self.config = evolve(config or WorkerConfig(), park_after=0)
-        self.scheduler = storage(self.clock)
-        self.client = HarnessClient(self)
+        self.config: WorkerConfig = evolve(config or WorkerConfig(), park_after=0)
+        self.scheduler: Storage = storage(self.clock)
+        self.client: HarnessClient = HarnessClient(self)
         self._observer = observer
-        self.worker = self._new_worker()
+        self.worker: Worker = self._new_worker()
 
     async def __aenter__(self) -> Self:
         """Open the storage and start the worker."""

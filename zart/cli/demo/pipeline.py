@@ -165,4 +165,4 @@ def _save(path: Path, text: str) -> str:
     return str(path)
 
 
-handlers = (FlightDelays(),)
+handlers: tuple[FlightDelays] = (FlightDelays(),)

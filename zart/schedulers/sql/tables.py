@@ -2,9 +2,9 @@
 
 from sqlalchemy import BigInteger, Column, Integer, MetaData, Table, Text
 
-metadata = MetaData()
+metadata: MetaData = MetaData()
 
-executions = Table(
+executions: Table = Table(
     "zart_executions",
     metadata,
     Column("key", BigInteger, primary_key=True),
@@ -32,7 +32,7 @@ executions = Table(
     Column("result", Text),
 )
 
-steps = Table(
+steps: Table = Table(
     "zart_steps",
     metadata,
     Column("key", BigInteger, primary_key=True),
@@ -49,7 +49,7 @@ steps = Table(
     Column("payload", Text),
 )
 
-mail = Table(
+mail: Table = Table(
     "zart_mail",
     metadata,
     Column("key", BigInteger, primary_key=True),
@@ -60,7 +60,7 @@ mail = Table(
     Column("payload", Text),
 )
 
-workers = Table(
+workers: Table = Table(
     "zart_workers",
     metadata,
     Column("id", Text, primary_key=True),
@@ -76,7 +76,7 @@ workers = Table(
     Column("about", Text),
 )
 
-worker_tasks = Table(
+worker_tasks: Table = Table(
     "zart_worker_tasks",
     metadata,
     Column("task", Text, primary_key=True),

@@ -177,7 +177,7 @@ def _write_by_state(batch: Batch, commits: Sequence[Commit]) -> list[Committed]:
         kept = tuple(
             step.seq
             for step in commit.steps
-            if step.seen is not None and (key, step.seq) not in present and (state.mail > step.seen or not state.running)
+            if step.seen is not None and (key, step.seq) not in present and state.mail > step.seen
         )
         withheld.append(kept)
         if not state.running:

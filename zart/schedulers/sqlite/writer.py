@@ -81,6 +81,9 @@ class Landed:
     batches: list[Batch]
 
 
+Waiting = tuple[Job[Any], asyncio.Future[Any]]
+
+
 @define(eq=False)
 class Writer:
     """The one connection of this process that writes to a database, in a lane of its own."""
@@ -93,7 +96,7 @@ class Writer:
     _lane: Lane = field(init=False)
     _connection: sqlite3.Connection | None = None
     _home: asyncio.AbstractEventLoop | None = None
-    _waiting: list[tuple[Job[Any], asyncio.Future[Any]]] = field(factory=list)
+    _waiting: list[Waiting] = field(factory=list)
     _pump: asyncio.Task[None] | None = None
     _number: int = 0
 
@@ -154,18 +157,20 @@ class Writer:
                 raise outcome
             return outcome
         future: asyncio.Future[T] = loop.create_future()
-        self._waiting.append((job, future))
         if self._pump is None:
-            # Not in the caller's context: the pump belongs to nobody's body.
-            self._pump = loop.create_task(self._send(connection), context=contextvars.Context())
+            # Into the lane at once, not when the task's turn comes: until then the loop may work for milliseconds, and the lane
+            # could have written meanwhile. And not in the caller's context: the pump belongs to nobody's body.
+            first = self._lane.call(lambda: self._run(connection, [job]))
+            self._pump = loop.create_task(self._send(connection, [(job, future)], first), context=contextvars.Context())
+        else:
+            self._waiting.append((job, future))
         return await future
 
-    async def _send(self, connection: sqlite3.Connection) -> None:
-        while self._waiting:
-            sent, self._waiting = self._waiting, []
+    async def _send(self, connection: sqlite3.Connection, sent: list[Waiting], first: asyncio.Future[Landed] | None) -> None:
+        while sent:
             jobs = [job for job, _ in sent]
             try:
-                landed = await self._patiently(lambda jobs=jobs: self._run(connection, jobs))  # type: ignore[misc] # a lambda's default
+                landed = await self._patiently(lambda jobs=jobs: self._run(connection, jobs), first)  # type: ignore[misc] # a lambda's default
             except Exception as error:  # noqa: BLE001 # the callers' to handle, every one's
                 outcomes: list[Any] = [error] * len(sent)
             else:
@@ -178,18 +183,21 @@ class Writer:
                     future.set_exception(outcome)
                 else:
                     future.set_result(outcome)
+            first = None
+            sent, self._waiting = self._waiting, []
         self._pump = None
 
     def _tell(self, landed: Landed) -> None:
         for batch in landed.batches:
             self._landed(batch)
 
-    async def _patiently(self, function: Callable[[], T]) -> T:
-        """Call a function in the lane, and again while the database is locked, a few times."""
+    async def _patiently(self, function: Callable[[], T], first: asyncio.Future[T] | None = None) -> T:
+        """Call a function in the lane, and again while the database is locked, a few times; `first` is a call already made."""
         for _ in range(_TRIES - 1):
             try:
-                return await self._lane.call(function)
+                return await (first or self._lane.call(function))
             except Busy:
+                first = None
                 rang = asyncio.Event()
                 self._clock.call_later(_PAUSE * self._randomness.random(), rang.set)
                 await rang.wait()

@@ -45,7 +45,7 @@ class Cancels(Scene):
         assert after.started_at == before.started_at
         assert list(await scheduler.claim(demand())) == []
 
-    @pytest.mark.parametrize("status", TERMINAL)
+    @pytest.mark.parametrize("status", sorted(TERMINAL))
     async def test_rule_6_cancel_leaves_what_has_ended(
         self, scheduler: Storage, clock: FakeClock, status: ExecutionStatus
     ) -> None:

@@ -139,7 +139,7 @@ class Deliveries(Scene):
         answer = await commit(scheduler, claimed)
         assert [mail.payload for mail in answer.mail] == [payload]
 
-    @pytest.mark.parametrize("status", TERMINAL)
+    @pytest.mark.parametrize("status", sorted(TERMINAL))
     async def test_rule_5_a_finished_execution_takes_none(self, scheduler: Storage, status: ExecutionStatus) -> None:
         await ended(scheduler, status)
         assert list(await scheduler.deliver([event()])) == [FINISHED]

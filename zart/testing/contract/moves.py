@@ -67,7 +67,7 @@ class Moves(Scene):
         assert (execution.completed_at, execution.due_at, execution.worker) == (now(clock), None, None)
         assert await history(scheduler) == [outcome(1)]
 
-    @pytest.mark.parametrize("status", TERMINAL)
+    @pytest.mark.parametrize("status", sorted(TERMINAL))
     async def test_rule_3_a_terminal_status_absorbs_everything(
         self, scheduler: Storage, clock: FakeClock, status: ExecutionStatus
     ) -> None:

@@ -63,7 +63,7 @@ _keys = count(1)
 class Scene:
     """Makes the scheduler and the clock of each test."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark: pytest.MarkDecorator = pytest.mark.asyncio
 
     @abstractmethod
     async def make(self, clock: Clock) -> Storage:

@@ -97,7 +97,7 @@ class Starts(Scene):
         assert await read(scheduler) == before
 
     @pytest.mark.parametrize("reuse", Reuse)
-    @pytest.mark.parametrize("status", TERMINAL)
+    @pytest.mark.parametrize("status", sorted(TERMINAL))
     async def test_rule_1_reuse_decides_which_ended_ids_get_another_run(
         self, scheduler: Storage, clock: FakeClock, status: ExecutionStatus, reuse: Reuse
     ) -> None:
