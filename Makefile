@@ -21,7 +21,7 @@ help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-12s %s\n", $$1, $$2 }'
 
 demo: $(BASE) ## run a data pipeline on SQLite, kill its worker, watch it finish
-	$(BIN)/zart demo
+	$(BIN)/zart demo -o table
 
 test: $(DEV) ## run all tests
 	$(BIN)/pytest --numprocesses auto $(ARGS)
