@@ -21,7 +21,7 @@ from threading import Lock
 from attrs import define, field
 
 from zart.clock import SECOND, Clock, Instant, instant
-from zart.errors import StorageUnavailable
+from zart.errors import SchedulerError
 from zart.records import Demand
 from zart.schedulers.hints import Hints, Topic, Waiter
 from zart.schedulers.sqlite.claim import PEEK, Handed, asked
@@ -198,7 +198,7 @@ class Waits:
             try:
                 if landings == self._landings or await self._changed_by_others():
                     await self._call_everybody()
-            except StorageUnavailable:
+            except SchedulerError:
                 with self._lock:
                     self._hints.call("change")  # they find out for themselves, and tell
 
