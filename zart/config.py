@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from attrs import field, frozen
+from attrs.validators import optional
 
 from zart.durations import Duration, to_timedelta
 from zart.ids import check_name
@@ -66,7 +67,7 @@ class WorkerConfig:
 
     poll_interval: timedelta = field(default=timedelta(seconds=1), converter=_poll_interval)
     max_concurrent: int = field(default=200, validator=_positive)
-    claim_batch: int | None = None
+    claim_batch: int | None = field(default=None, validator=optional(_positive))
     lease: timedelta = field(default=timedelta(seconds=15), converter=_lease)
     heartbeat_interval: timedelta = field(default=timedelta(seconds=1), converter=_heartbeat_interval)
     shutdown_timeout: timedelta = field(default=timedelta(seconds=30), converter=_shutdown_timeout)

@@ -141,8 +141,11 @@ def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) 
     status = "retried" if retried else "completed" if last.ok else "failed"
     result = ANY.decode(payload) if last.ok and payload is not None else None
     error = None if last.ok else error_summary(payload or "")
-    started = moment(last.started_at) if last.started_at else None
-    return StepStatusInfo(last.name, str(last.kind), status, last.attempts, result, error, started, moment(last.at), errors)
+    # The outcome's own beginning is that of the last claim; a wait that was parked has begun long before.
+    began = records[0].at if records[0].phase is Phase.OPENED else last.started_at
+    return StepStatusInfo(
+        last.name, str(last.kind), status, last.attempts, result, error, _moment(began or None), moment(last.at), errors
+    )
 
 
 def _unsettled(records: Sequence[StepRecord]) -> StepStatusInfo:

@@ -13,6 +13,9 @@ from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
+SWITCH = 0.0005
+"""Seconds after which a running thread is asked to make way for a waiting one."""
+
 
 class Lane(Protocol):
     """One thread that runs what it is given, in order."""
@@ -66,7 +69,13 @@ class ThreadSpawner:
         return future
 
     def loop(self, name: str, main: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a coroutine in a thread of its own."""
+        """Run a coroutine in a thread of its own.
+
+        The interpreter then switches threads more often (`SWITCH`), in the whole process. A loop that is always busy in short
+        turns gives its lock up and takes it back before any waiting thread has woken, and the usual 5 ms never run out: single
+        calls of other threads were seen to wait for seconds, and a heartbeat must not.
+        """
+        sys.setswitchinterval(min(SWITCH, sys.getswitchinterval()))
         threading.Thread(target=lambda: asyncio.run(main()), name=name, daemon=True).start()
 
     def place(self) -> str:

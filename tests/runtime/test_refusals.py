@@ -274,7 +274,7 @@ async def test_a_worker_needs_handlers(harness: MakeHarness) -> None:
     async with harness(Echo()) as h:
         with pytest.raises(ValueError, match="at least one handler"):
             Worker(h.scheduler, [])
-        with pytest.raises(ValueError, match="two|registered already"):
+        with pytest.raises(ValueError, match="registered already"):
             Worker(h.scheduler, [Echo(), Echo()])
 
 

@@ -19,7 +19,7 @@ ALLOWED = {
     "zart/ids.py": {CHANCE: "the port to chance"},
     "zart/spawner.py": {THREADS: "the port to threads"},
     "zart/schedulers/": {LOCKS: "a beat comes from another thread than the rest; a lock starts nothing and reads no time"},
-    "zart/testing/harness.py": {TIME: "steps under test may wait for threads and sockets: only real time can tell that they hang"},
+    "zart/testing/harness.py": {TIME: "steps may wait for threads and sockets: only real time tells that they hang"},
     "zart/testing/clock.py": {LOCKS: "time is moved in one thread and read in others"},
 }
 """A file, or a folder with a slash at its end: what it may use, and why. Edges that show people the time are listed too."""

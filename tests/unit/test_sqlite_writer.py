@@ -274,21 +274,6 @@ async def test_of_a_large_commit_that_is_refused_nothing_is_left(scheduler):
     assert await history(scheduler, "b") == many[:5]
 
 
-@pytest.mark.parametrize("move", [None, completed()], ids=["record", "move"])
-@pytest.mark.parametrize("steps", [[], [outcome(1)]], ids=["alone", "with a record"])
-async def test_an_old_fence_is_refused_though_all_else_is_quiet(scheduler, move, steps):
-    (old,) = await running(scheduler, "a")
-    await scheduler.beat(beat(leaving=True))
-    await register(scheduler, "other")
-    (held,) = await scheduler.claim(demand("other"))
-    before = await read(scheduler)
-    assert before.crashes == 0
-    assert (await scheduler.commit([Commit(old.token, steps, 0, move)]))[0].fate is Fate.LOST
-    assert await read(scheduler) == before
-    assert await history(scheduler) == []
-    assert (await commit(scheduler, held, outcome(1))).fate is Fate.APPLIED
-
-
 async def test_a_number_too_large_for_sqlite_is_refused(scheduler):
     claims = await running(scheduler, "a", "b")
     odd, good = await scheduler.commit(

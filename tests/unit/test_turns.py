@@ -34,17 +34,18 @@ async def test_a_body_that_hops_does_not_rest_before_it_waits(hops: int) -> None
     rests: list[str] = []
     state = ["moving"]
     gate = asyncio.get_running_loop().create_future()
+    waiting = asyncio.Event()
 
     async def body() -> None:
         for _ in range(hops):
             await asyncio.sleep(0)
         state.append("waiting")
+        waiting.set()
         await gate
         state.append("done")
 
     turns, task = play(body, rests, state)
-    while "waiting" not in state:
-        await asyncio.sleep(0)
+    await waiting.wait()
     assert set(rests) <= {"waiting"}
     gate.set_result(None)
     assert not turns.resting

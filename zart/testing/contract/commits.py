@@ -14,12 +14,14 @@ from zart.testing.contract.scene import (
     LEASE,
     NAMES,
     Scene,
+    beat,
     claim,
     commit,
     completed,
     crash,
     crashed,
     deliver,
+    demand,
     ended,
     event,
     history,
@@ -140,6 +142,22 @@ class Commits(Scene):
         assert await history(scheduler) == [outcome(1, "right")]
         assert (await commit(scheduler, zombie, outcome(2), move=completed("late"))).fate is Fate.LOST
         assert (await read(scheduler)).result == "output"
+
+    @pytest.mark.parametrize("move", [None, completed()], ids=["record", "move"])
+    @pytest.mark.parametrize("steps", [[], [outcome(1)]], ids=["alone", "with a record"])
+    async def test_rule_3_an_old_fence_is_lost_though_nothing_else_has_changed(
+        self, scheduler: Storage, move: Move | None, steps: list[StepRecord]
+    ) -> None:
+        (old,) = await running(scheduler, "a")
+        await scheduler.beat(beat(leaving=True))
+        await register(scheduler, "other")
+        (held,) = await scheduler.claim(demand("other"))
+        before = await read(scheduler)
+        assert before.crashes == 0
+        assert (await scheduler.commit([Commit(old.token, list(steps), 0, move)]))[0].fate is Fate.LOST
+        assert await read(scheduler) == before
+        assert await history(scheduler) == []
+        assert (await commit(scheduler, held, outcome(1))).fate is Fate.APPLIED
 
     async def test_rule_3_an_old_runs_token_writes_nothing_to_the_next_run(self, scheduler: Storage) -> None:
         old = await ended(scheduler, ExecutionStatus.COMPLETED)
