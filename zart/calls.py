@@ -4,16 +4,17 @@ import asyncio
 import inspect
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from zart.clock import SECOND, Instant, Micros, Timer, micros
-from zart.codec import check_size
+from zart.codec import Codec, check_size
 from zart.errors import (
     InsideStep,
     NonRetryable,
     PayloadTooLarge,
     RetryAfter,
     RetryExhausted,
+    StepFailed,
     StepTimedOut,
     UndeclaredType,
 )
@@ -21,8 +22,10 @@ from zart.operations import Desk, ExecutionInfo, Operation
 from zart.outcome import error_through, save_error, step_failed
 from zart.records import StepRecord
 from zart.status import Phase, StepKind
-from zart.steps import Step
+from zart.steps import Step, StepOptions
 from zart.turns import CURRENT
+
+STEP = StepKind.STEP
 
 
 class StepScope:
@@ -39,30 +42,44 @@ class StepScope:
         """The execution, with the step's attempt and limit."""
         call = self._call
         whole = call.desk.info
-        attempt, limit = call.attempts - 1, call.step.options.retry.max_retries
+        attempt, limit = call.attempts - 1, call.options.retry.max_retries
         return ExecutionInfo(whole.execution_id, whole.task_name, whole.data, attempt, limit, cancelled=call.settled)
 
     def require(self, step: Step[Any]) -> NoReturn:
         """Refuse: steps do not nest."""
+        self.refuse(step.name)
+
+    def refuse(self, name: str) -> NoReturn:
+        """Refuse an operation of this name."""
         raise InsideStep(
-            f"step {step.name!r} was awaited inside the function of step {self._call.name!r}; steps do not nest:"
-            " call its function directly, or await the step in the handler's body"
+            f"{name!r} was asked for inside the function of step {self._call.name!r}; steps do not nest:"
+            " call the function directly, or ask for the operation in the handler's body"
         )
 
 
 class StepCall(Operation):
     """A step: its function is called under its policy until there is an outcome to save."""
 
-    def __init__(self, desk: Desk, step: Step[Any], *, scheduled: bool = False) -> None:
-        super().__init__(desk, step.name, StepKind.STEP, step.codec, step.options.raises, scheduled)
-        self.step = step
-        self.deadline: Instant | None = None
-        self._task: asyncio.Task[None] | None = None
-        self._limit: Timer | None = None
+    deadline: Instant | None = None
+    task: asyncio.Task[None] | None = None
+    _limit: Timer | None = None
+
+    def __init__(
+        self, desk: Desk, name: str, fn: Callable[..., Any], args: tuple[Any, ...], options: StepOptions, codec: Codec
+    ) -> None:
+        super().__init__(desk, name, STEP, codec, options.raises + desk.raises if desk.raises else options.raises)
+        self.fn = fn
+        self.args = args
+        self.options = options
+
+    @classmethod
+    def of(cls, desk: Desk, step: Step[Any]) -> Self:
+        """Return the call that a step describes."""
+        return cls(desk, step.name, step.fn, step.args, step.options, step.codec)
 
     def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
         """Call the function, or wait for the next attempt's time."""
-        options = self.step.options
+        options = self.options
         self.context.run(CURRENT.set, StepScope(self))
         if opened is not None:
             self.opened = True
@@ -80,8 +97,8 @@ class StepCall(Operation):
         """Stop the function; whatever it still does is nobody's business."""
         super().abandon()
         self._stop_limit()
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def noted(self) -> None:
         """The failed attempt is durable: wait for the next one's time."""
@@ -109,13 +126,13 @@ class StepCall(Operation):
                 self._time_out()
                 return
             self.timer_at(self.deadline, self._time_out)
-        options = self.step.options
+        options = self.options
         if options.timeout is not None and options.per_attempt:
             self._limit = desk.clock.call_later(options.timeout / SECOND, self._time_out)
         self.attempts += 1
         desk.observer.step_started(desk.info.execution_id, self.name, self.attempts)
         # Not by the loop's factory: that asks whether the task is a body's, and this one never is.
-        self._task = asyncio.Task(
+        self.task = asyncio.Task(
             self._call(),
             loop=asyncio.get_running_loop(),
             context=self.context,
@@ -127,26 +144,27 @@ class StepCall(Operation):
         self._start()
 
     async def _call(self) -> None:
-        step = self.step
+        fn = self.fn
         try:
-            if is_coroutine_function(step.fn):
-                result = await step.fn(*step.args)
+            try:
+                result = await fn(*self.args) if is_coroutine_function(fn) else await self._in_thread()
+            except BaseException as error:  # noqa: BLE001 # SystemExit or a CancelledError of its own are the step's failure
+                self.task = None
+                if not self.settled:
+                    self._stop_limit()
+                    self._failed(error)
             else:
-                result = await self._in_thread()
-        except BaseException as error:  # noqa: BLE001 # SystemExit or a CancelledError of its own are the step's, not the worker's
-            self._task = None
-            if not self.settled:
-                self._stop_limit()
-                self._failed(error)
-        else:
-            self._task = None
-            if not self.settled:
-                self._stop_limit()
-                self._succeeded(result)
+                self.task = None
+                if not self.settled:
+                    if self._limit is not None:
+                        self._stop_limit()
+                    self._succeeded(result)
+        except Exception as error:  # noqa: BLE001 # an error that cannot even be looked at must not leave the step without an end
+            failed = StepFailed(self.name, type(error).__name__, "the step's end could not be recorded as it was")
+            self.desk.settle(self, False, save_error(failed, (), self.name), failed)
 
     async def _in_thread(self) -> Any:
-        step = self.step
-        result = await self.desk.spawner.call(f"{self.desk.info.execution_id}/{self.name}", partial(step.fn, *step.args))
+        result = await self.desk.spawner.call(f"{self.desk.info.execution_id}/{self.name}", partial(self.fn, *self.args))
         return await result if inspect.isawaitable(result) else result
 
     def _succeeded(self, result: Any) -> None:
@@ -161,7 +179,7 @@ class StepCall(Operation):
             self.desk.settle(self, True, payload, value)
 
     def _failed(self, error: BaseException) -> None:
-        policy, declared = self.step.options.retry, self.step.options.raises
+        policy, declared = self.options.retry, self.declared
         delay: Micros | None = None
         again = True
         if isinstance(error, RetryAfter):
@@ -187,16 +205,16 @@ class StepCall(Operation):
 
     def _as_seen(self, error: BaseException) -> BaseException:
         """Return the error as the body sees it: a declared one as itself, any other as StepFailed."""
-        return error if isinstance(error, self.step.options.raises) else step_failed(self.name, error)
+        return error if isinstance(error, self.declared) else step_failed(self.name, error)
 
     def _settle_error(self, error: BaseException) -> None:
-        payload, seen = error_through(error, self.step.options.raises, self.name)
+        payload, seen = error_through(error, self.declared, self.name)
         self.desk.settle(self, False, payload, seen)
 
     def _time_out(self) -> None:
-        timeout = self.step.options.timeout
-        if self._task is not None:
-            self._task.cancel()
+        timeout = self.options.timeout
+        if self.task is not None:
+            self.task.cancel()
         self._stop_limit()
         self._settle_error(StepTimedOut(self.name, None if timeout is None else timeout / SECOND))
 

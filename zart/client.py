@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from zart.clock import Clock, SystemClock, instant, micros, moment
 from zart.codec import ANY, Codec, check_size, codec_for
+from zart.config import PAYLOAD_LIMIT
 from zart.durations import Duration, to_timedelta
 from zart.errors import (
     DeserializationError,
@@ -31,7 +32,6 @@ from zart.status import ExecutionStatus
 D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D
 
-PAYLOAD_LIMIT = 2 * 1024 * 1024
 BULK = 1000
 """How many starts go into one round trip."""
 SHORT_WAIT = timedelta(seconds=30)
@@ -77,7 +77,9 @@ class ExecutionHandle(ScheduleResult, Generic[O]):
         return cast("O", unwrap(record, self._output, self._raises))
 
     async def cancel(self) -> bool:
-        """Cancel the execution; return whether this call did it."""
+        """Cancel the run; return whether this call did it. False when it has ended, whatever later runs do."""
+        if (await self._client.status(self.execution_id)).run != self.run:
+            return False
         return await self._client.cancel(self.execution_id)
 
     async def send(self, event_name: str, payload: Any = None, *, event_id: str | None = None) -> Delivery:
@@ -111,11 +113,20 @@ def unwrap(record: DurableExecutionStatus, output: Codec, raises: tuple[type[Bas
 class DurableScheduler:
     """The client: starts executions, sends them events, and reads what became of them.
 
-    It needs no handlers and no worker in its process. Times and ids may be given; durations are timedeltas, seconds or text.
+    It needs no handlers and no worker in its process. Durations are timedeltas, seconds or text. Inputs and events above
+    `payload_limit` bytes are refused.
     """
 
-    def __init__(self, scheduler: Store, *, clock: Clock | None = None, randomness: Randomness | None = None) -> None:
+    def __init__(
+        self,
+        scheduler: Store,
+        *,
+        payload_limit: int = PAYLOAD_LIMIT,
+        clock: Clock | None = None,
+        randomness: Randomness | None = None,
+    ) -> None:
         self.scheduler = scheduler
+        self._payload_limit = payload_limit
         self._clock = clock or SystemClock()
         self._randomness = randomness or SystemRandomness()
 
@@ -206,7 +217,7 @@ class DurableScheduler:
             raise ValueError(f"reuse must be 'ended', 'failed' or 'never', not {reuse!r}")
         what = f"the data of execution {execution_id!r}"
         payload, _ = codec.through(data, what)
-        check_size(payload, PAYLOAD_LIMIT, what)
+        check_size(payload, self._payload_limit, what)
         return NewExecution(
             execution_id,
             check_name(task_name, "task name"),
@@ -363,7 +374,7 @@ class DurableScheduler:
         check_name(execution_id, "execution id")
         what = f"the payload of event {check_name(event_name, 'event name')!r}"
         text, _ = event_codec(payload).through(payload, what)
-        check_size(text, PAYLOAD_LIMIT, what)
+        check_size(text, self._payload_limit, what)
         key = str(self._randomness.uuid()) if event_id is None else check_name(event_id, "event_id")
         delivery = (await self.scheduler.deliver([Event(execution_id, event_name, text, key, run)]))[0]
         if delivery is Delivery.UNKNOWN:

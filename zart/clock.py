@@ -18,6 +18,8 @@ Micros = int
 SECOND: Micros = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+LATEST: Instant = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
+"""The last instant: datetimes end there, and some time zones' even before."""
 
 
 def instant(moment: datetime) -> Instant:
@@ -28,12 +30,12 @@ def instant(moment: datetime) -> Instant:
     """
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone; write e.g. datetime.now(UTC)")
-    return (moment - _EPOCH) // _MICROSECOND
+    return min((moment - _EPOCH) // _MICROSECOND, LATEST)
 
 
 def moment(at: Instant) -> datetime:
     """Return an instant as an aware datetime in UTC."""
-    return _EPOCH + timedelta(microseconds=at)
+    return _EPOCH + timedelta(microseconds=min(at, LATEST))
 
 
 def micros(length: timedelta) -> Micros:

@@ -16,16 +16,22 @@ def _positive(_instance: object, attribute: Any, value: int) -> None:
         raise ValueError(f"{attribute.name} must be a whole number from 1, not {value!r}")
 
 
+def _above_zero(length: timedelta, what: str) -> timedelta:
+    if not length:
+        raise ValueError(f"{what} must be above 0")
+    return length
+
+
 def _poll_interval(value: Duration) -> timedelta:
-    return to_timedelta(value, "poll_interval")
+    return _above_zero(to_timedelta(value, "poll_interval"), "poll_interval")
 
 
 def _lease(value: Duration) -> timedelta:
-    return to_timedelta(value, "lease")
+    return _above_zero(to_timedelta(value, "lease"), "lease")
 
 
 def _heartbeat_interval(value: Duration) -> timedelta:
-    return to_timedelta(value, "heartbeat_interval")
+    return _above_zero(to_timedelta(value, "heartbeat_interval"), "heartbeat_interval")
 
 
 def _shutdown_timeout(value: Duration) -> timedelta:
@@ -37,7 +43,7 @@ def _park_after(value: Duration) -> timedelta:
 
 
 def _max_stall(value: Duration) -> timedelta:
-    return to_timedelta(value, "max_stall")
+    return _above_zero(to_timedelta(value, "max_stall"), "max_stall")
 
 
 def _queues(queues: str | Iterable[str]) -> tuple[str, ...]:
@@ -45,6 +51,10 @@ def _queues(queues: str | Iterable[str]) -> tuple[str, ...]:
     if not given:
         raise ValueError("queues must name at least one queue")
     return tuple(check_name(queue, "queue") for queue in given)
+
+
+PAYLOAD_LIMIT = 2 * 1024 * 1024
+"""The largest value that is saved, in bytes, unless said otherwise."""
 
 
 @frozen(kw_only=True)
@@ -74,7 +84,7 @@ class WorkerConfig:
     park_after: timedelta = field(default=timedelta(milliseconds=50), converter=_park_after)
     max_crashes: int = field(default=5, validator=_positive)
     queues: tuple[str, ...] = field(default=("default",), converter=_queues)
-    payload_limit: int = field(default=2 * 1024 * 1024, validator=_positive)
+    payload_limit: int = field(default=PAYLOAD_LIMIT, validator=_positive)
     max_stall: timedelta = field(default=timedelta(minutes=5), converter=_max_stall)
 
     def __attrs_post_init__(self) -> None:

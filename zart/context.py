@@ -109,7 +109,8 @@ class TaskContext:
             PayloadTooLarge: the result is too large to save.
         """
         options = step_options(retry, timeout, timeout_scope, raises, returns)
-        return await self._desk.perform(StepCall(self._desk, Step(name, fn, args, options)))
+        call = StepCall(self._desk, check_name(name, "step name"), fn, args, options, result_codec(fn, options))
+        return await self._desk.perform(call)
 
     @overload
     async def step_with_retry(
@@ -150,16 +151,17 @@ class TaskContext:
     ) -> Any:
         """Do the same as `step`, with the retry policy in front."""
         options = step_options(retry, timeout, timeout_scope, raises, returns)
-        return await self._desk.perform(StepCall(self._desk, Step(name, fn, args, options)))
+        call = StepCall(self._desk, check_name(name, "step name"), fn, args, options, result_codec(fn, options))
+        return await self._desk.perform(call)
 
     async def require(self, step: AnyStep[T]) -> T:
         """Return the step's value; raise what it came to otherwise."""
-        return cast("T", await self._desk.perform(StepCall(self._desk, step.as_step())))
+        return cast("T", await self._desk.perform(StepCall.of(self._desk, step.as_step())))
 
     async def outcome(self, step: AnyStep[T]) -> StepOutcome[T]:
         """Return what the step came to, as a value made for `match`: `Ok`, `BusinessErr` or `ZartErr`."""
         plain = step.as_step()
-        return await self._outcome(plain, self._desk.perform(StepCall(self._desk, plain)))
+        return await self._outcome(plain, self._desk.perform(StepCall.of(self._desk, plain)))
 
     async def step_or(self, step: AnyStep[T], default: D) -> T | D:
         """Return the step's value, or `default` on any failure."""
@@ -182,7 +184,8 @@ class TaskContext:
     def schedule(self, step: AnyStep[T]) -> StepHandle[T]:
         """Start a step at once without waiting for it. What nobody waits for is awaited and saved when the body returns."""
         plain = step.as_step()
-        operation = StepCall(self._desk, plain, scheduled=True)
+        operation = StepCall.of(self._desk, plain)
+        operation.scheduled = True
         self._desk.ask(operation)
         return StepHandle(plain, operation)
 

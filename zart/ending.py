@@ -24,7 +24,7 @@ class Ending:
     """The last word about a claim."""
 
     move: Move
-    record: StepRecord | None = None
+    records: tuple[StepRecord, ...] = ()
 
 
 def capped(due_at: Instant | None, deadline: Instant | None) -> Instant | None:
@@ -36,7 +36,7 @@ def set_aside(claim: Claim, setbacks: int, reason: str, now: Instant) -> Ending:
     """It cannot go on as things are: it is tried again with growing delays, so that the right code heals it."""
     due_at = now + min(_FIRST_SETBACK << min(setbacks, 16), _LONGEST_SETBACK)
     record = _record(claim, Phase.ATTEMPT, body_payload(setback=reason), due_at, now)
-    return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), reason=reason), record)
+    return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), reason=reason), (record,))
 
 
 def next_attempt(
@@ -48,20 +48,27 @@ def next_attempt(
     record = _record(claim, Phase.ATTEMPT, body_payload(failure=failure, reopened=list(reopened)), due_at, now)
     number = claim.attempt + 1
     reason = f"attempt {number} failed, the next is due at {moment(due_at).isoformat()}: {error_summary(failure)}"
-    return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), attempt=number, reason=reason), record)
+    return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), attempt=number, reason=reason), (record,))
 
 
-def body_failed(claim: Claim, task: Task, past: Replay, error: BaseException, now: Instant) -> Ending:
+def body_failed(
+    claim: Claim, task: Task, past: Replay, error: BaseException, now: Instant, returned: Sequence[int] = ()
+) -> Ending:
     """The body, or `on_failure`, raised and does not run again."""
     failure = failure_of(error)
     limit = task.retry.max_retries
     if past.failure is None and limit > 0 and claim.attempt >= limit:
         failure = RetriesExhausted(claim.attempt + 1, failure)
-    return failed(claim, task, past, failure, now)
+    return failed(claim, task, past, failure, now, returned)
 
 
-def failed(claim: Claim, task: Task, past: Replay, failure: ExecutionFailure, now: Instant) -> Ending:
-    """It fails; or, if there is an `on_failure` that has not run, the failure is saved and a next claim runs that."""
+def failed(
+    claim: Claim, task: Task, past: Replay, failure: ExecutionFailure, now: Instant, returned: Sequence[int] = ()
+) -> Ending:
+    """It fails; or, if there is an `on_failure` that has not run, the failure is saved and a next claim runs that.
+
+    `returned` are the outcomes of waits that were handed to nobody: `on_failure` may take their letters.
+    """
     payload = save_failure(failure, task.raises)
     if past.failure is not None:
         first = past.failure.payload or ""
@@ -71,8 +78,10 @@ def failed(claim: Claim, task: Task, past: Replay, failure: ExecutionFailure, no
     if not task.compensates:
         return Ending(Move(ExecutionStatus.FAILED, payload=payload, reason=reason))
     deadline = now + task.failure_timeout
-    record = _record(claim, Phase.OUTCOME, payload, deadline, now)
-    return Ending(Move(ExecutionStatus.PENDING, now, deadline=deadline, reason=reason), record)
+    records = [_record(claim, Phase.OUTCOME, payload, deadline, now)]
+    if returned:
+        records.insert(0, _record(claim, Phase.ATTEMPT, body_payload(returned=list(returned)), now, now))
+    return Ending(Move(ExecutionStatus.PENDING, now, deadline=deadline, reason=reason), tuple(records))
 
 
 def _record(claim: Claim, phase: Phase, payload: str, due_at: Instant, now: Instant) -> StepRecord:

@@ -34,7 +34,9 @@ class StorageTime:
 
     def tell(self, now: Instant) -> None:
         """Take storage's time from an answer that has just come in."""
-        self._told, self._at = now, self._clock.monotonic()
+        at = self._clock.monotonic()
+        if now > self.now() or not self._told:  # an answer that was long on its way tells an old time
+            self._told, self._at = now, at
 
     def now(self) -> Instant:
         """Return the time."""
@@ -65,7 +67,8 @@ class Heartbeat:
     async def once(self, *, register: bool = False, leaving: bool = False) -> BeatReply:
         """Beat, and remember when."""
         sent = self.clock.monotonic()
-        in_time = register or sent - self.last_good < self.lease
+        # Whoever is new, or was away, must not declare others dead: after an outage all leases have run out, not only theirs.
+        in_time = sent - self.last_good < self.lease
         reply = await self.scheduler.beat(
             evolve(self.beat, held=tuple(self.held()), register=register, leaving=leaving, in_time=in_time)
         )
@@ -91,6 +94,7 @@ class Pulse:
         self._turned = self._clock.monotonic()
         self._stopped = False
         self._warned = False
+        self._given_up = False
         self._beating: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
         spawner.loop("zart-heartbeat", self._run)
@@ -110,8 +114,10 @@ class Pulse:
             await self._wake.wait()
             timer.cancel()
             self._wake.clear()
-            if self._stopped or not self._watch():
+            if self._stopped:
                 return
+            if not self._watch():
+                continue
             try:
                 reply = await self._heartbeat.once()
             except SchedulerError as error:
@@ -123,10 +129,12 @@ class Pulse:
                 self._post(self._told, reply)
 
     def _watch(self) -> bool:
-        """Look after the loop; say whether to go on."""
+        """Look after the loop; say whether it deserves another beat."""
         stalled = self._clock.monotonic() - self._turned
         if stalled >= self._max_stall:
-            logger.error("the event loop has not turned for %d s, giving the lease up; %s", stalled, self._hang())
+            if not self._given_up:
+                self._given_up = True
+                logger.error("the event loop has not turned for %d s, giving the lease up; %s", stalled, self._hang())
             return False
         if stalled >= STALL_WARNING and not self._warned:
             self._warned = True
@@ -141,7 +149,7 @@ class Pulse:
 
     def _turn(self) -> None:
         self._turned = self._clock.monotonic()
-        self._warned = False
+        self._warned = self._given_up = False
 
     def _post(self, callback: Callable[..., object], *arguments: Any) -> None:
         try:

@@ -55,9 +55,10 @@ class Journal:
 
     def write(self, author: Author) -> None:
         """Have an author's words saved with the next group; call it once until `take` was called."""
+        if not self._waiting:
+            self._idle.clear()
+            self._wake.set()
         self._waiting.append(author)
-        self._idle.clear()
-        self._wake.set()
 
     async def flushed(self) -> None:
         """Wait until nothing is left to say."""
@@ -88,13 +89,20 @@ class Journal:
         answers = await self._commit(commits)
         self.commits += 1
         for author, commit, answer in zip(authors, commits, answers, strict=True):
-            author.saved(commit, answer)
+            try:
+                author.saved(commit, answer)
+            except Exception:
+                # One execution that the engine trips over must not silence all others.
+                logger.exception("execution %s did not take what storage answered", commit.token.execution_id)
 
     async def _commit(self, commits: list[Commit]) -> "list[Committed]":
         pause = _FIRST_PAUSE
         while True:
             try:
-                return list(await self._scheduler.commit(commits))
+                answers = list(await self._scheduler.commit(commits))
+                if len(answers) == len(commits):
+                    return answers
+                logger.error("storage gave %d answers to %d commits, asking again", len(answers), len(commits))
             except SchedulerError as error:
                 logger.warning("saving %d executions failed, trying again: %s", len(commits), error)
             except Exception:

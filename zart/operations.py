@@ -7,17 +7,17 @@ needs nothing but time or mail to settle: when a body has only those, it can lea
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import Context, copy_context
+from contextvars import copy_context
 from typing import Any, Protocol
 
-from attrs import define, field, frozen
+from attrs import frozen
 
 from zart.clock import SECOND, Clock, Instant, Micros, Timer
-from zart.codec import ANY, Codec
-from zart.errors import DeserializationError, EventTimeout, UndeclaredType
+from zart.codec import ANY, Codec, check_size
+from zart.errors import DeserializationError, EventTimeout, PayloadTooLarge, UndeclaredType
 from zart.ids import Randomness
 from zart.observe import Observer
-from zart.outcome import error_through, step_failed
+from zart.outcome import error_through, save_error, step_failed
 from zart.records import StepRecord
 from zart.replay import Mailbox
 from zart.spawner import Spawner
@@ -51,6 +51,7 @@ class Desk(Protocol):
     spawner: Spawner
     mailbox: Mailbox
     payload_limit: int
+    raises: tuple[type[BaseException], ...]
     observer: Observer
     info: ExecutionInfo
 
@@ -62,7 +63,9 @@ class Desk(Protocol):
         """Whether the worker's lease is fresh enough to start a step's function; if not, `resume` is called when it is."""
         ...
 
-    def note(self, operation: "Operation", phase: Phase, due_at: Instant | None, payload: str | None = None) -> None:
+    def note(
+        self, operation: "Operation", phase: Phase, due_at: Instant | None, payload: str | None = None, mail: int | None = None
+    ) -> None:
         """Save an *opened* or *attempt* record; an attempt's `noted` is called when it is durable."""
         ...
 
@@ -87,38 +90,40 @@ class Desk(Protocol):
         ...
 
 
-@define(eq=False)
 class Operation:
-    """One operation of one body. Subclasses say how it begins."""
+    """One operation of one body. Subclasses say how it begins.
 
-    desk: Desk
-    name: str
-    kind: StepKind
-    codec: Codec
-    declared: tuple[type[BaseException], ...] = ()
-    """Its business errors."""
-    scheduled: bool = False
+    What most operations never set is an attribute of the class: one is made per step.
+    """
+
+    scheduled = False
     """Asked for by `schedule`: it is awaited when the body returns."""
-    future: asyncio.Future[None] = field(init=False)
-    """Done when the outcome was handed over; cancelled when its awaiter was."""
-    context: Context = field(init=False, factory=copy_context)
-    """The asker's context variables."""
-    settled: bool = field(init=False, default=False)
-    ok: bool = field(init=False, default=False)
-    value: Any = field(init=False, default=None)
-    mail: int | None = field(init=False, default=None)
-    attempts: int = field(init=False, default=0)
-    due_at: Instant | None = field(init=False, default=None)
+    settled = False
+    ok = False
+    value: Any = None
+    mail: int | None = None
+    attempts = 0
+    due_at: Instant | None = None
     """When it settles or goes on by itself."""
-    opened: bool = field(init=False, default=False)
-    began_at: Instant = field(init=False, default=0)
-    waits: bool = field(init=False, default=False)
+    opened = False
+    began_at: Instant = 0
+    waits = False
     """Whether it is a durable wait right now."""
-    timer: Timer | None = field(init=False, default=None)
+    timer: Timer | None = None
 
-    def __attrs_post_init__(self) -> None:
-        """Make the future on the running loop."""
-        self.future = asyncio.get_running_loop().create_future()
+    def __init__(
+        self, desk: Desk, name: str, kind: StepKind, codec: Codec, declared: tuple[type[BaseException], ...] = ()
+    ) -> None:
+        self.desk = desk
+        self.name = name
+        self.kind = kind
+        self.codec = codec
+        self.declared = declared
+        """Its business errors."""
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the outcome was handed over; cancelled when its awaiter was."""
+        self.context = copy_context()
+        """The asker's context variables."""
 
     def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
         """Start, or go on after what was recorded of it."""
@@ -185,9 +190,11 @@ class Capture(Operation):
     def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
         """Call the function in the asker's context; what it raises is the outcome."""
         try:
-            payload, value = self.codec.through(self.context.copy().run(self.fn), f"the value of capture {self.name!r}")
-        except Exception as error:  # noqa: BLE001 # the user's function may raise anything, and it is the body's to see
-            failed = error if isinstance(error, UndeclaredType) else step_failed(self.name, error)
+            what = f"the value of capture {self.name!r}"
+            payload, value = self.codec.through(self.context.copy().run(self.fn), what)
+            check_size(payload, self.desk.payload_limit, what)
+        except BaseException as error:  # noqa: BLE001 # the user's function may raise anything, and it is the body's to see
+            failed = error if isinstance(error, UndeclaredType | PayloadTooLarge) else step_failed(self.name, error)
             self.desk.settle(self, False, *error_through(failed, (), self.name))
         else:
             self.desk.settle(self, True, payload, value)
@@ -253,9 +260,9 @@ class EventWait(Operation):
             try:
                 value = self.codec.decode(letter.payload)
             except DeserializationError as error:
-                mailbox.set_aside(
-                    letter, f"event {self.event!r} number {letter.seq} was set aside by wait {self.name!r}: {error}"
-                )
+                reason = f"event {self.event!r} number {letter.seq} was set aside by wait {self.name!r}: {error}"
+                mailbox.set_aside(letter, reason)
+                self.desk.note(self, Phase.ATTEMPT, None, save_error(error, (), self.name), mail=letter.seq)
                 continue
             mailbox.take(letter.seq)
             self.mail = letter.seq

@@ -1,11 +1,13 @@
 """Names to handlers: typed outside, erased inside."""
 
-from collections.abc import Iterable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from typing import Any, get_type_hints
 
 from attrs import field, frozen
 
+from zart.calls import is_coroutine_function
 from zart.clock import Micros, micros
 from zart.codec import Codec, codec_for
 from zart.durations import to_timedelta
@@ -60,6 +62,13 @@ def task_of(handler: TaskHandler[Any, Any], name: str | None = None) -> Task:
         )
     if not isinstance(handler, TaskHandler):
         raise TypeError(f"{handler!r} is no handler; subclass TaskHandler[Data, Output]")
+    for method in (type(handler).run, type(handler).on_failure):
+        if not is_coroutine_function(method):
+            raise TypeError(
+                f"{method.__qualname__} must be an async function: write `async def {method.__name__}(self, ctx, data, …)`"
+            )
+    _check_arity(type(handler).run, ("ctx", "data"))
+    _check_arity(type(handler).on_failure, ("ctx", "data", "failure"))
     given = check_name(handler.name if name is None else name, "task name")
     timeout = None if handler.timeout is None else micros(to_timedelta(handler.timeout, f"timeout of task {given!r}"))
     return Task(
@@ -122,6 +131,13 @@ class Registry:
     def __contains__(self, name: object) -> bool:
         """Whether a task of this name is registered."""
         return name in self._tasks
+
+
+def _check_arity(method: Callable[..., Any], wanted: tuple[str, ...]) -> None:
+    try:
+        inspect.signature(method).bind(None, *wanted)
+    except TypeError:
+        raise TypeError(f"{method.__qualname__} must take (self, {', '.join(wanted)})") from None
 
 
 def _declared(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]], position: int, annotation: str) -> Any:

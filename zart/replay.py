@@ -86,18 +86,24 @@ class Replay:
         self.attempts: dict[str, StepRecord] = {}
         self.turns: deque[StepRecord] = deque()
         """The outcomes to hand over."""
+        if claim.steps:
+            self._read_chapters(claim.steps)
+
+    def _read_chapters(self, steps: Sequence[StepRecord]) -> None:
         chapter: list[StepRecord] = []
         reopened: set[int] = set()
-        for record in claim.steps:
+        returned: Sequence[int] = ()
+        for record in steps:
             if record.kind is not StepKind.BODY:
                 chapter.append(record)
             elif record.phase is Phase.OUTCOME:
                 self.failure = record
                 # What the body's waits had taken stays taken; the rest of its chapter is closed.
-                self._take_mail(chapter)
+                self._take_mail(chapter, returned)
                 chapter, reopened = [], set()
             else:
                 told = body_record(record)
+                returned = told.get("returned", ())
                 self.setbacks = self.setbacks + 1 if "setback" in told else 0
                 reopened.update(told.get("reopened", ()))
                 continue
@@ -109,6 +115,8 @@ class Replay:
             match record.phase:
                 case Phase.OPENED:
                     self.opened[record.name] = record
+                case Phase.ATTEMPT if record.mail is not None:  # a letter that did not decode: nobody's, for ever
+                    self.mailbox.take(record.mail)
                 case Phase.ATTEMPT:
                     self.attempts[record.name] = record
                 case Phase.OUTCOME if record.seq in reopened:
@@ -117,9 +125,9 @@ class Replay:
                 case Phase.OUTCOME:
                     self.turns.append(record)
 
-    def _take_mail(self, chapter: list[StepRecord]) -> None:
+    def _take_mail(self, chapter: list[StepRecord], returned: Sequence[int]) -> None:
         for record in chapter:
-            if record.mail is not None:
+            if record.mail is not None and record.seq not in returned:
                 self.mailbox.take(record.mail)
 
     def open_waits(self) -> list[StepRecord]:

@@ -18,9 +18,10 @@ from zart.status import ExecutionStatus, Phase, StepKind
 class StepStatusInfo:
     """One operation of an execution.
 
-    `status` is "completed", "failed", "waiting" (a timer, an event, or the next attempt), "running" (begun and not settled), or
-    "retried" (failed, and run again by a later attempt of the execution). `result` is the saved value as JSON-like data,
-    `error` the last error in one line. `errors` are the errors of all failed attempts, oldest first.
+    `status` is "completed", "failed", "waiting" (a timer, an event, or the next attempt), "running" (begun and not settled),
+    "abandoned" (begun, and the execution or its body ended without it), or "retried" (failed, and run again by a later attempt
+    of the execution). `result` is the saved value as JSON-like data, `error` the last error in one line, `errors` those of all
+    failed attempts, oldest first.
     """
 
     name: str
@@ -71,8 +72,11 @@ class DurableExecutionStatus:
 
 def report(execution: Execution, history: History | None = None) -> DurableExecutionStatus:
     """Return the record of an execution; with its history also its steps and what it waits for."""
-    steps = () if history is None else tuple(_steps(history))
-    open_ = () if execution.status.is_terminal or history is None else tuple(_waiting(history))
+    settled, open_, abandoned = ([], [], []) if history is None else _operations(history)
+    if execution.status.is_terminal:  # whatever had begun then came to nothing: a lost race, or the end itself
+        open_, abandoned = [], abandoned + open_
+    waits = tuple(Waiting(each[-1].name, str(each[-1].kind), _deadline(each)) for each in open_)
+    steps = (*settled, *(_unsettled(each, "abandoned") for each in abandoned), *(_unsettled(each) for each in open_))
     return DurableExecutionStatus(
         execution.task,
         execution.id,
@@ -84,7 +88,7 @@ def report(execution: Execution, history: History | None = None) -> DurableExecu
         _moment(execution.completed_at),
         execution.attempt,
         execution.run,
-        open_,
+        waits,
         _reason(execution),
         steps,
         execution.result,
@@ -113,23 +117,27 @@ def _moment(at: Instant | None) -> datetime | None:
     return None if at is None else moment(at)
 
 
-def _steps(history: History) -> list[StepStatusInfo]:
+def _operations(history: History) -> tuple[list[StepStatusInfo], list[list[StepRecord]], list[list[StepRecord]]]:
+    """Return what is settled, what is open, and what was abandoned when the body failed for good; the last two as records."""
     reopened = {
         seq
         for record in history.steps
         if record.kind is StepKind.BODY and record.phase is Phase.ATTEMPT
         for seq in body_record(record).get("reopened", ())
     }
-    found: list[StepStatusInfo] = []
+    settled: list[StepStatusInfo] = []
+    abandoned: list[list[StepRecord]] = []
     gathered: dict[str, list[StepRecord]] = {}
     for record in history.steps:
         if record.kind is StepKind.BODY:
+            if record.phase is Phase.OUTCOME:
+                abandoned += gathered.values()
+                gathered = {}
             continue
         gathered.setdefault(record.name, []).append(record)
         if record.phase is Phase.OUTCOME:
-            found.append(_settled(gathered.pop(record.name), history, retried=record.seq in reopened))
-    found.extend(_unsettled(records) for records in gathered.values())
-    return found
+            settled.append(_settled(gathered.pop(record.name), history, retried=record.seq in reopened))
+    return settled, list(gathered.values()), abandoned
 
 
 def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) -> StepStatusInfo:
@@ -148,23 +156,18 @@ def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) 
     )
 
 
-def _unsettled(records: Sequence[StepRecord]) -> StepStatusInfo:
+def _unsettled(records: Sequence[StepRecord], status: str | None = None) -> StepStatusInfo:
     last = records[-1]
     waits = last.phase is Phase.ATTEMPT or last.kind is not StepKind.STEP
     errors = _errors(records)
     error = errors[-1] if errors else None
-    status = "waiting" if waits else "running"
-    return StepStatusInfo(last.name, str(last.kind), status, last.attempts, None, error, moment(records[0].at), None, errors)
+    found = status or ("waiting" if waits else "running")
+    return StepStatusInfo(last.name, str(last.kind), found, last.attempts, None, error, moment(records[0].at), None, errors)
+
+
+def _deadline(records: Sequence[StepRecord]) -> datetime | None:
+    return _moment(next((record.due_at for record in reversed(records) if record.due_at is not None), None))
 
 
 def _errors(records: Sequence[StepRecord]) -> tuple[str, ...]:
     return tuple(error_summary(record.payload or "") for record in records if record.phase is Phase.ATTEMPT)
-
-
-def _waiting(history: History) -> list[Waiting]:
-    settled = {record.name for record in history.steps if record.phase is Phase.OUTCOME}
-    waits: dict[str, Waiting] = {}
-    for record in history.steps:
-        if record.name not in settled and record.phase is not Phase.OUTCOME and record.kind is not StepKind.BODY:
-            waits[record.name] = Waiting(record.name, str(record.kind), _moment(record.due_at))
-    return list(waits.values())

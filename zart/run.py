@@ -23,15 +23,24 @@ from typing import Any, Protocol
 
 from attrs import evolve
 
-from zart.clock import SECOND, Instant, Timer
+from zart.clock import SECOND, Instant, Timer, micros
 from zart.codec import check_size
 from zart.context import TaskContext
 from zart.ending import Ending, body_failed, capped, failed, next_attempt, set_aside
-from zart.errors import DeadlineExceeded, DeserializationError, ExecutionFailure, TaskError, ZartError
+from zart.errors import (
+    DeadlineExceeded,
+    DeserializationError,
+    ExecutionFailure,
+    NonRetryable,
+    RetryAfter,
+    TaskError,
+    ZartError,
+)
 from zart.journal import Journal
 from zart.operations import ExecutionInfo
 from zart.outbox import Line, Outbox
 from zart.outcome import failure_of, load_failure
+from zart.outcome.wording import one_line
 from zart.records import Claim, Commit, Committed, Fate, Mail, Move
 from zart.registry import Task
 from zart.replay import Replay
@@ -71,19 +80,33 @@ class Run:
     def __init__(self, claim: Claim, task: Task, host: Host, max_crashes: int) -> None:
         self.claim = claim
         self.task = task
-        self.info = ExecutionInfo(claim.token.execution_id, claim.task, None, claim.attempt, task.retry.max_retries)
+        self.execution_id = claim.token.execution_id
         self._host = host
         self._max_crashes = max_crashes
         self._past = Replay(claim)
         self._outbox = Outbox(host.journal, self, self._past.next_seq)
-        self._stage = Stage(host, self.info, self._past, self._outbox)
-        self._turns = Turns(self._rested, f"{claim.token.execution_id}/{claim.token.run}")
+        self._stage = Stage(host, self._past, self._outbox, claim.deadline, task.raises)
+        self._turns = Turns(self._rested, f"{self.execution_id}/{claim.token.run}")
         self._main: asyncio.Task[Any] | None = None
         self._advancing = False
         self._timer: Timer | None = None
+        self._timer_moves = 0
         self._deadline_timer: Timer | None = None
 
     # ---- beginning and end ------------------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> ExecutionInfo:
+        """What the body knows of itself; only of a run that has started one."""
+        return self._stage.info
+
+    def start_safely(self) -> None:
+        """Start, whatever happens: what one claim stumbles over must not strand the others of its batch."""
+        try:
+            self.start()
+        except Exception:
+            logger.exception("execution %s cannot start", self.execution_id)
+            self._set_aside("the engine met an error of its own; see the worker's log")
 
     def start(self) -> None:
         """Start the body, or say at once why it cannot."""
@@ -102,15 +125,19 @@ class Run:
         except DeserializationError as error:
             self._fail(failure_of(error))
             return
-        self.info = self._stage.info = evolve(self.info, data=data)
+        self._stage.info = ExecutionInfo(self.execution_id, claim.task, data, claim.attempt, self.task.retry.max_retries)
         context = TaskContext(self._stage, self._turns)
-        if first is None:
-            body = self.task.handler.run(context, data)
-        else:
-            body = self.task.handler.on_failure(context, data, load_failure(first.payload or "", self.task.raises))
+        try:
+            if first is None:
+                body = self.task.handler.run(context, data)
+            else:
+                body = self.task.handler.on_failure(context, data, load_failure(first.payload or "", self.task.raises))
+        except BaseException as error:  # noqa: BLE001 # no coroutine function after all: whatever it raises is the body's failure
+            self._body_failed(error)
+            return
         scope = copy_context()
         scope.run(CURRENT.set, context)
-        self._main = asyncio.get_running_loop().create_task(body, context=scope, name=self.info.execution_id)
+        self._main = asyncio.get_running_loop().create_task(body, context=scope, name=self.execution_id)
         if claim.deadline is not None:
             left = max(0, claim.deadline - self._host.now()) / SECOND
             self._deadline_timer = self._host.clock.call_later(left, self._deadline_passed)
@@ -137,24 +164,24 @@ class Run:
 
     def remains(self) -> list[asyncio.Task[Any]]:
         """Return the tasks of the body that have not ended."""
-        return [task for task in self._turns.tasks if not task.done()]
+        return [task for task in (*self._turns.tasks, *self._stage.left) if not task.done()]
 
     def _leave(self, ending: Ending) -> None:
         """Detach, and save the last word with whatever is unsaved; the body is cancelled when that has been answered."""
         self.detach()
         move = ending.move
-        logger.info(
-            "execution %s is %s%s", self.info.execution_id, move.status, "" if move.reason is None else f": {move.reason}"
-        )
-        if ending.record is not None:
-            self._outbox.add(None, ending.record)
+        if move.reason is not None:
+            move = evolve(move, reason=one_line(move.reason))
+        logger.info("execution %s is %s%s", self.execution_id, move.status, "" if move.reason is None else f": {move.reason}")
+        for record in ending.records:
+            self._outbox.add(None, record)
         self._outbox.end(move)
 
     def _fail(self, failure: ExecutionFailure) -> None:
-        self._leave(failed(self.claim, self.task, self._past, failure, self._host.now()))
+        self._leave(failed(self.claim, self.task, self._past, failure, self._host.now(), self._stage.returned))
 
     def _set_aside(self, reason: str) -> None:
-        logger.warning("execution %s is set aside: %s", self.info.execution_id, reason)
+        logger.warning("execution %s is set aside: %s", self.execution_id, reason)
         self._outbox.clear()
         self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
 
@@ -243,16 +270,19 @@ class Run:
 
     def _rested(self) -> None:
         """The body rests: hand over the next outcome, end, or park."""
-        if self._advancing or self._stage.closed or self._main is None:
+        stage, main = self._stage, self._main
+        if self._advancing or stage.closed or main is None:
             return
+        if stage.is_busy() and not main.done():
+            return  # as at the end of most turns: a step runs
         self._advancing = True
         try:
-            self._advance(self._main)
+            self._advance(main)
         except DeserializationError as error:
             self._set_aside(f"what was saved is not of the type that the code now asks for: {error}")
-        except Exception:
+        except BaseException:
             # An engine that trips over one execution must not take the others with it.
-            logger.exception("execution %s cannot go on", self.info.execution_id)
+            logger.exception("execution %s cannot go on", self.execution_id)
             self._set_aside("the engine met an error of its own; see the worker's log")
         finally:
             self._advancing = False
@@ -281,9 +311,12 @@ class Run:
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
         """Act after a time in which the body has not moved."""
-        if self._timer is not None:
-            return
         moves = self._stage.moves
+        if self._timer is not None:
+            if self._timer_moves == moves:
+                return
+            self._timer.cancel()  # set for a rest that is over
+        self._timer_moves = moves
 
         def ring() -> None:
             self._timer = None
@@ -318,7 +351,7 @@ class Run:
         for task in self.remains():
             for frame in task.get_stack(limit=1):
                 where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-                logger.warning("execution %s hangs on something that is no operation: %s", self.info.execution_id, where)
+                logger.warning("execution %s hangs on something that is no operation: %s", self.execution_id, where)
 
     # ---- the end of the body ----------------------------------------------------------------------------------------
 
@@ -326,11 +359,13 @@ class Run:
         error: BaseException | None
         error = asyncio.CancelledError("raised by the body itself") if main.cancelled() else main.exception()
         if self._stage.abandon_all(but_scheduled=error is None) or not self._outbox.is_empty:
+            if self._outbox.is_empty:
+                self._consider_parking()  # a scheduled step may wait for its next attempt
             return  # what was scheduled, or is being saved, comes first
         if error is not None:
             self._body_failed(error)
             return
-        what = f"the result of execution {self.info.execution_id!r}"
+        what = f"the result of execution {self.execution_id!r}"
         try:
             payload, _ = self.task.output.through(main.result(), what)
             check_size(payload, self._host.payload_limit, what)
@@ -341,8 +376,11 @@ class Run:
 
     def _body_failed(self, error: BaseException) -> None:
         claim, task, now = self.claim, self.task, self._host.now()
-        if self._past.failure is None and claim.attempt < task.retry.max_retries and task.retry.retries(error, task.raises):
+        again = not isinstance(error, NonRetryable) and task.retry.retries(error, task.raises)
+        if again and self._past.failure is None and claim.attempt < task.retry.max_retries:
             delay = task.retry.delay_before(claim.attempt + 1, self._host.randomness.random())
+            if isinstance(error, RetryAfter):
+                delay = micros(error.delay)
             self._leave(next_attempt(claim, task, error, self._stage.reopened(), delay, now))
         else:
-            self._leave(body_failed(claim, task, self._past, error, now))
+            self._leave(body_failed(claim, task, self._past, error, now, self._stage.returned))

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from zart.clock import Clock, Instant, SystemClock, Timer, micros
+from zart.clock import Clock, Instant, SystemClock, Timer
 from zart.config import WorkerConfig
 from zart.errors import SchedulerError, WorkerNotAlive
 from zart.handler import TaskHandler
-from zart.heartbeat import Heartbeat, Pulse, StorageTime
 from zart.ids import Randomness, SystemRandomness
 from zart.journal import Journal
+from zart.membership import Membership
 from zart.observe import Observer, Unobserved
-from zart.records import SUSPECT, BeatReply, Demand, Held, WorkerBeat
+from zart.records import SUSPECT, BeatReply, Demand, Held
 from zart.registry import Registry
 from zart.run import Run
 from zart.scheduler import Scheduler
@@ -26,7 +26,9 @@ logger: logging.Logger = logging.getLogger("zart.worker")
 
 GATHER, GATHER_ROUNDS = 0.01, 5
 """Seconds, and looks in them, that a full worker waits for a quarter of its slots before it claims again."""
-UNWIND = 1.0
+GRACE = 0.6
+"""Seconds that storage has for each of a stop's last words; with the unwinding they stay below two."""
+UNWIND = 0.7
 """Seconds that a cancelled body has to end; then it is logged and left, it can write nothing."""
 _UNWIND_ROUND = 0.05
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -70,23 +72,33 @@ class Worker:
         """Bodies that did not end when they were cancelled."""
         self.unwinding: set[asyncio.Task[None]] = set()
         """The cancelled bodies that have not ended yet."""
-        self._time = StorageTime(self.clock)
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._slot = asyncio.Event()
         self._slot.set()
         self._stopping = asyncio.Event()
         self._hurry = asyncio.Event()
-        self._heartbeat = self._new_identity()
-        self._pulse: Pulse | None = None
+        self._membership = Membership(
+            scheduler,
+            self.config,
+            [task.name for task in self.registry],
+            clock=self.clock,
+            randomness=self.randomness,
+            spawner=self.spawner,
+            held=self._held,
+            told=self._told,
+            expelled=self._drop_all,
+            spawn=self._spawn,
+            sleep=self._sleep,
+        )
         self._serving: asyncio.Task[None] | None = None
-        self._rejoining = False
+        self._claiming = False
         self._was_full = False
 
     @property
     def id(self) -> str:
         """The worker's current identity; a new one after it was declared dead."""
-        return self._heartbeat.beat.worker
+        return self._membership.id
 
     @property
     def runs(self) -> list[Run]:
@@ -118,13 +130,7 @@ class Worker:
     async def __aenter__(self) -> Self:
         """Register and start working."""
         await self.join()
-        self._pulse = Pulse(
-            self._heartbeat,
-            self.spawner,
-            self.config.heartbeat_interval.total_seconds(),
-            self.config.max_stall.total_seconds(),
-            self.told,
-        )
+        self._membership.keep_alive()
         self._serving = self._spawn(self._serve(), "zart-claims")
         return self
 
@@ -134,8 +140,11 @@ class Worker:
         """Stop gracefully."""
         self._stopping.set()
         if self._serving is not None:
+            if not self._claiming:
+                self._serving.cancel()
+            # A claim in flight is let finish: what storage has granted already would be held by nobody.
+            await self._within(GRACE, asyncio.wait([self._serving]))
             self._serving.cancel()
-            await asyncio.wait([self._serving])
         await self._drain()
         await self.leave()
 
@@ -144,7 +153,7 @@ class Worker:
     async def join(self) -> None:
         """Register with storage and start saving."""
         install(asyncio.get_running_loop())
-        self._time.tell((await self._heartbeat.once(register=True)).now)
+        await self._membership.join()
         self._spawn(self.journal.run(), "zart-journal")
 
     async def claim_due(self) -> int:
@@ -152,11 +161,15 @@ class Worker:
         free = self.config.max_concurrent - len(self._runs)
         if self.config.claim_batch is not None:
             free = min(free, self.config.claim_batch)
-        claims = await self.scheduler.claim(self._demand(free))
+        self._claiming = True
+        try:
+            claims = await self.scheduler.claim(self._demand(free))
+        finally:
+            self._claiming = False
         for claim in claims:
-            self._time.tell(claim.now)
+            self._membership.time.tell(claim.now)
             run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
-            run.start()
+            run.start_safely()
         if len(self._runs) >= self.config.max_concurrent:
             self._slot.clear()
             self._was_full = True
@@ -164,41 +177,18 @@ class Worker:
 
     async def beat(self) -> None:
         """Give a sign of life by hand."""
-        self.told(await self._heartbeat.once())
-
-    def told(self, reply: BeatReply) -> None:
-        """Act on what a beat has brought."""
-        if not reply.alive:
-            self._rejoin()
-            return
-        self._time.tell(reply.now)
-        for token in reply.lost:
-            run = self._runs.get(token.key)
-            if run is not None and run.claim.token == token:
-                run.lose()
-        for key, mail in reply.mail.items():
-            if key in self._runs:
-                self._runs[key].deliver(mail)
-        for run in list(self._runs.values()):
-            run.lease_renewed()
+        await self._membership.beat()
 
     def abandon(self) -> None:
         """Vanish as a killed process does: nothing more is written, nothing handed back."""
-        if self._pulse is not None:
-            self._pulse.stop()
+        self._membership.silence()
         for task in self._tasks:
             task.cancel()
-        for run in list(self._runs.values()):
-            run.lose()
+        self._drop_all()
 
     async def leave(self) -> None:
         """Say goodbye: what is still held becomes due at once."""
-        if self._pulse is not None:
-            self._pulse.stop()
-        try:
-            await self._within(1.0, self._heartbeat.once(leaving=True))
-        except SchedulerError as error:
-            logger.warning("could not say goodbye, the lease of %s must run out: %s", self.config.lease, error)
+        await self._within(GRACE, self._membership.leave())
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -209,11 +199,11 @@ class Worker:
 
     def now(self) -> Instant:
         """Return storage's time, never ahead of it."""
-        return self._time.now()
+        return self._membership.now()
 
     def lease_is_fresh(self) -> bool:
         """Whether step functions may start."""
-        return self._heartbeat.is_fresh()
+        return self._membership.lease_is_fresh()
 
     def has_free_slots(self) -> bool:
         """Whether it could run more than it does."""
@@ -231,15 +221,21 @@ class Worker:
 
     # ---- inside -----------------------------------------------------------------------------------------------------
 
-    def _new_identity(self) -> Heartbeat:
-        beat = WorkerBeat(
-            str(self.randomness.uuid()),
-            micros(self.config.lease),
-            self.config.queues,
-            tuple(task.name for task in self.registry),
-            about=self.spawner.place(),
-        )
-        return Heartbeat(self.scheduler, self.clock, beat, self._held)
+    def _told(self, reply: BeatReply) -> None:
+        """Act on what a beat has brought."""
+        for token in reply.lost:
+            run = self._runs.get(token.key)
+            if run is not None and run.claim.token == token:
+                run.lose()
+        for key, mail in reply.mail.items():
+            if key in self._runs:
+                self._runs[key].deliver(mail)
+        for run in list(self._runs.values()):
+            run.lease_renewed()
+
+    def _drop_all(self) -> None:
+        for run in list(self._runs.values()):
+            run.lose()
 
     def _held(self) -> list[Held]:
         # Called from the heartbeat's thread: one C call copies the dictionary's values, so it cannot change underneath.
@@ -258,13 +254,13 @@ class Worker:
                 if await self.claim_due():
                     await self._gather_slots()
                 elif not self._stopping.is_set():
-                    # Never sooner, and not always alike: polls of many workers must not fall into step.
-                    share = 1 + self.randomness.random() / 4
-                    await self.scheduler.wait(self._demand(1), self.config.poll_interval * share)
+                    await self._wait()
                 pause = _FIRST_PAUSE
             except WorkerNotAlive:
-                self._rejoin()
+                # Perhaps the lease has only run out: a beat renews it, or tells that it is too late.
                 await self._sleep(pause)
+                await self._beat_quietly()
+                pause = min(pause * 2, _LONGEST_PAUSE)
             except SchedulerError as error:
                 logger.warning("claiming failed, trying again in %.1f s: %s", pause, error)
                 await self._sleep(pause)
@@ -274,6 +270,22 @@ class Worker:
                 logger.exception("claiming failed, trying again in %.1f s", pause)
                 await self._sleep(pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _wait(self) -> None:
+        """Wait for a hint, at most until the next poll."""
+        # Never sooner, and not always alike: polls of many workers must not fall into step.
+        poll = self.config.poll_interval * (1 + self.randomness.random() / 4)
+        began = self.clock.monotonic()
+        await self.scheduler.wait(self._demand(1), poll)
+        if self._runs and self.clock.monotonic() - began < self.config.poll_interval.total_seconds():
+            # The hint may be about what it holds, mail or a cancel: those come with a beat.
+            await self._beat_quietly()
+
+    async def _beat_quietly(self) -> None:
+        try:
+            await self.beat()
+        except SchedulerError as error:
+            logger.warning("beat failed, the next one comes by itself: %s", error)
 
     async def _gather_slots(self) -> None:
         """While all slots are taken there may be more work than slots: let some come free, and claim for all of them at once.
@@ -288,39 +300,6 @@ class Worker:
             rounds -= 1
         self._was_full = False
 
-    def _rejoin(self) -> None:
-        """Declared dead: drop everything, and come back as somebody else."""
-        if self._rejoining or self._stopping.is_set():
-            return
-        self._rejoining = True
-        logger.warning("worker %s was declared dead; it drops %d executions and joins again", self.id, len(self._runs))
-        if self._pulse is not None:
-            self._pulse.stop()
-        for run in list(self._runs.values()):
-            run.lose()
-        self._heartbeat = self._new_identity()
-        self._spawn(self._join_again(), "zart-rejoin")
-
-    async def _join_again(self) -> None:
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                self._time.tell((await self._heartbeat.once(register=True)).now)
-                break
-            except SchedulerError as error:
-                logger.warning("joining again failed, trying again in %.1f s: %s", pause, error)
-                await self._sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
-        if self._pulse is not None and not self._stopping.is_set():
-            self._pulse = Pulse(
-                self._heartbeat,
-                self.spawner,
-                self.config.heartbeat_interval.total_seconds(),
-                self.config.max_stall.total_seconds(),
-                self.told,
-            )
-        self._rejoining = False
-
     async def _drain(self) -> None:
         """Let work finish for a while, then detach what is left and save what is finished of it."""
         patience = self.clock.call_later(self.config.shutdown_timeout.total_seconds(), self._hurry.set)
@@ -334,9 +313,8 @@ class Worker:
         left = list(self._runs.values())
         for run in left:
             run.detach()
-        await self._within(1.0, self.journal.flushed())
+        await asyncio.gather(self._within(GRACE, self.journal.flushed()), *(self._unwind(run) for run in left))
         self._runs.clear()
-        await asyncio.gather(*(self._unwind(run) for run in left))
 
     async def _unwind(self, run: Run) -> None:
         """Cancel a detached body until it has ended, or for a second."""

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isnan
 from operator import attrgetter
-from typing import Any, NoReturn, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 import attrs
 
@@ -20,7 +20,8 @@ from zart.codec.leaves import NATIVE, Shape
 from zart.codec.text import Mismatch, key_step, pack_native, shielded, show, unpack_native, unshielded
 
 OBJECT = frozenset({dict})
-_ABSENT = object()
+MISSING = "is missing"
+"""What is wrong with an object that lacks a required key."""
 
 
 @attrs.define
@@ -161,91 +162,6 @@ def _with(hint: Any, given: Mapping[Any, Any]) -> Any:
 # ---- shapes ---------------------------------------------------------------------------------------------------------
 
 
-def class_shape(name: str, kind: type, attributes: Sequence[Attribute]) -> Shape:
-    """Return the shape of an attrs class, a dataclass or a named tuple."""
-    pack, unpack = _object_packer(name, kind, attributes), _object_unpacker(name, kind, attributes)
-    return Shape(name, pack, unpack, OBJECT, frozenset({kind}), composite=True)
-
-
-def _object_packer(name: str, kind: type, attributes: Sequence[Attribute]) -> Callable[[Any], Any]:
-    plan = [(each.name, each.key, each.nullable, each.shape) for each in attributes]
-
-    def pack(value: Any) -> Any:
-        if type(value) is not kind:
-            raise Mismatch(name, value, _why_not(name, kind, value))
-        raw = {}
-        key = ""
-        try:
-            for attribute, key, nullable, shape in plan:
-                item = getattr(value, attribute, _ABSENT)
-                if item is not _ABSENT:
-                    raw[key] = None if item is None and nullable else shape.pack(item)
-        except Mismatch as wrong:
-            wrong.path.append(key_step(key))
-            raise
-        return raw
-
-    return pack
-
-
-def _object_unpacker(name: str, kind: type, attributes: Sequence[Attribute]) -> Callable[[Any], Any]:
-    plan = [(each.key, each.nullable, each.shape, each.required) for each in attributes]
-    late = [(each.key, each.name) for each in attributes if each.late]
-    construct = _constructor(kind)
-
-    def unpack(raw: Any) -> Any:
-        if type(raw) is not dict:
-            raise Mismatch(name, raw)
-        given = {}
-        key = ""
-        try:
-            for key, nullable, shape, required in plan:
-                if key in raw:
-                    item = raw[key]
-                    given[key] = None if item is None and nullable else shape.unpack(item)
-                elif required:
-                    _missing(raw)
-        except Mismatch as wrong:
-            wrong.path.append(key_step(key))
-            raise
-        rest = [(attribute, given.pop(key)) for key, attribute in late if key in given]
-        try:
-            made = construct(**given)
-        except Exception as error:
-            raise Mismatch(name, raw, f"is refused by {name}: {type(error).__name__}: {_said(error)}") from error
-        for attribute, item in rest:
-            object.__setattr__(made, attribute, item)
-        return made
-
-    return unpack
-
-
-def _missing(raw: Any) -> NoReturn:
-    raise Mismatch("", raw, "is missing")
-
-
-def _constructor(kind: type) -> Callable[..., Any]:
-    if is_named_tuple(kind):
-        named: Any = kind
-        # Not by calling the class: a subclass may have a __new__ of its own.
-        return lambda **given: tuple.__new__(named, ({**named._field_defaults, **given}[name] for name in named._fields))
-    initialise = vars(kind).get("__attrs_init__")
-    dataclass = vars(kind).get("__dataclass_params__")
-    if initialise is None and (dataclass is None or dataclass.init):
-        return kind
-
-    def construct(**given: Any) -> Any:
-        made: Any = object.__new__(kind)
-        if initialise is not None:
-            initialise(made, **given)
-        else:
-            for name, item in given.items():
-                object.__setattr__(made, name, item)
-        return made
-
-    return construct
-
-
 def typed_dict_shape(name: str, attributes: Sequence[Attribute]) -> Shape:
     """Return the shape of a TypedDict."""
     plan = {each.key: each.shape for each in attributes}
@@ -279,7 +195,7 @@ def _dict_way(
         try:
             for key in needed:
                 if key not in value:
-                    _missing(value)
+                    raise Mismatch("", value, MISSING)
             for key, item in value.items():
                 if key in plan:
                     made[key] = way(plan[key])(item)
@@ -299,7 +215,7 @@ def pydantic_shape(name: str, kind: Any, accepts: frozenset[type]) -> Shape:
 
     def pack(value: Any) -> Any:
         if type(value) is not kind:
-            raise Mismatch(name, value, _why_not(name, kind, value))
+            raise Mismatch(name, value, why_not(name, kind, value))
         why = "it comes back as another value"
         for by_alias in (True, False):
             try:
@@ -307,7 +223,7 @@ def pydantic_shape(name: str, kind: Any, accepts: frozenset[type]) -> Shape:
                 if _same(validated(native), value):
                     return pack_native(native)
             except Exception as error:  # noqa: BLE001 # the model's own serializers may raise anything
-                why = f"{type(error).__name__}: {_said(error)}"
+                why = f"{type(error).__name__}: {said(error)}"
         raise Mismatch(name, value, f"does not survive pydantic's own JSON: {why}")
 
     def unpack(raw: Any) -> Any:
@@ -321,7 +237,7 @@ def pydantic_shape(name: str, kind: Any, accepts: frozenset[type]) -> Shape:
 
 def _of_pydantic(name: str, raw: Any, error: ValueError) -> Mismatch:
     errors = getattr(error, "errors", None)
-    first = errors()[0] if errors else {"msg": _said(error), "loc": ()}
+    first = errors()[0] if errors else {"msg": said(error), "loc": ()}
     wrong = Mismatch(name, raw, f"is refused by {name}: {first['msg']}")
     wrong.path = [f"[{step}]" if isinstance(step, int) else key_step(step) for step in reversed(first["loc"])]
     return wrong
@@ -342,14 +258,16 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other) or (type(one) is float and isnan(one) and isnan(other))
 
 
-def _why_not(name: str, kind: type, value: object) -> str:
+def why_not(name: str, kind: type, value: object) -> str:
+    """Return why a value of another type is not taken for a `kind`, if that needs saying."""
     if not isinstance(value, kind):
         return ""
     called = type(value).__name__
     return f"is of type {called}, a subclass of {name}, and would come back as its parent; declare {called}, or a union with it"
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """Return the text of an error of users' code."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 # users' code again

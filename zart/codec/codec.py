@@ -36,7 +36,7 @@ class Codec:
             wrong = error
         except RecursionError:
             wrong = too_deep()
-        except Exception as error:  # noqa: BLE001 # attributes and hashes are users' code
+        except BaseException as error:  # noqa: BLE001 # SystemExit too: attributes and hashes are users' code
             wrong = Mismatch("", value, f"cannot be read: {type(error).__name__}")
         raise _refusal(what, wrong)
 
@@ -54,7 +54,7 @@ class Codec:
             wrong = error
         except RecursionError:
             wrong = too_deep()
-        except Exception as error:  # noqa: BLE001 # hashes and converters are users' code
+        except BaseException as error:  # noqa: BLE001 # SystemExit too: hashes and converters are users' code
             wrong = Mismatch("", None, f"cannot be read: {type(error).__name__}: {error}")
         said = f" {wrong.reason}" if wrong.reason else f": expected {wrong.expected}, found {show(wrong.value)}"
         raise DeserializationError(wrong.place(what) + said)
@@ -65,9 +65,13 @@ class Codec:
         Raises:
             UndeclaredType: as for `encode`, and if its own class does not take it back.
         """
-        text = self.encode(value, what)
-        if self._scalar:
-            return text, value
+        try:
+            raw = self._pack(value)
+            text = write(raw)
+            # The text says the same raw form once more, and what is unpacked shares nothing with that which can change.
+            return text, value if self._scalar else self._unpack(raw)
+        except BaseException:  # noqa: BLE001 # once more at leisure, for the words of the error
+            text = self.encode(value, what)
         try:
             return text, self.decode(text, what)
         except DeserializationError as error:

@@ -193,7 +193,7 @@ def _leaf(
         except (ValueError, InvalidOperation, OverflowError, msgspec.ValidationError):
             raise Mismatch(called, raw) from None
 
-    return Shape(called, pack, unpack, frozenset(accepts), frozenset({kind}), rank, text=dict not in accepts)
+    return Shape(called, pack, unpack, frozenset(accepts), frozenset({kind}), rank, text=str in accepts and dict not in accepts)
 
 
 def _leaves() -> dict[Any, Shape]:

@@ -20,7 +20,12 @@ def return_type(fn: Callable[..., Any]) -> Any:
     Raises:
         TypeError: the annotation names something that cannot be found.
     """
-    if type(fn) is not types.FunctionType or hasattr(fn, "__wrapped__"):
+    if type(fn) is types.FunctionType and not hasattr(fn, "__wrapped__"):
+        try:
+            return _known[fn.__code__, fn.__annotations__["return"]]
+        except (KeyError, TypeError, NameError):
+            pass  # not seen before, or nothing that can be kept
+    else:
         while isinstance(fn, functools.partial):
             fn = fn.func
         if isinstance(fn, type):

@@ -13,9 +13,10 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
-from zart.codec.classes import OBJECT, attributes_of, class_shape, is_typed_dict, pydantic_shape, typed_dict_shape
+from zart.codec.classes import OBJECT, attributes_of, is_typed_dict, pydantic_shape, typed_dict_shape
 from zart.codec.containers import dict_shape, optional_shape, series_shape, tuple_shape, union_shape
 from zart.codec.leaves import LEAVES, RAW, Shape, enum_shape, literal_shape
+from zart.codec.objects import class_shape
 
 _QUALIFIERS = frozenset({"Required", "NotRequired", "ReadOnly", "Final"})
 # What an abstract type may be in life; each comes back as what it was.

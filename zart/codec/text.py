@@ -23,6 +23,8 @@ TAG = "$zart:"
 DEPTH = 500
 """How many lists and objects may stand inside one another: what every Python reads without running out of stack."""
 
+# A level costs two characters, so that most texts are too short to be too deep, and most others have too few brackets.
+_FLAT = 2 * DEPTH
 _INT, _FLOAT, _DICT, _ESCAPED = TAG + "int", TAG + "float", TAG + "dict", TAG + "escaped"
 _FLOATS = ("nan", "inf", "-inf")
 # Below the smallest limit that can be set for the length of an integer in text (640 digits), so that any process can read it.
@@ -87,7 +89,8 @@ def write(raw: Any) -> str:
         text = _encode(raw).decode()
     except UnicodeEncodeError:
         text = _encode({_ESCAPED: _mapped(raw, _escaped)}).decode()
-    _check_depth(raw, text)
+    if len(text) > _FLAT:
+        _check_depth(raw, text)
     return text
 
 
@@ -103,7 +106,8 @@ def read(text: str) -> Any:
         raw = _read_slowly(text)
     if type(raw) is dict and len(raw) == 1 and _ESCAPED in raw:
         raw = _mapped(raw[_ESCAPED], _unescaped)
-    _check_depth(raw, text)
+    if len(text) > _FLAT:
+        _check_depth(raw, text)
     return raw
 
 
@@ -130,8 +134,7 @@ def _finite(digits: str) -> float:
 
 
 def _check_depth(raw: Any, text: str) -> None:
-    # A level costs two characters, so that most texts are too short to be too deep, and most others have too few brackets.
-    if len(text) > 2 * DEPTH and text.count("[") + text.count("{") > DEPTH:
+    if text.count("[") + text.count("{") > DEPTH:
         depth, level = 0, [raw]
         while containers := [each for each in level if type(each) is list or type(each) is dict]:
             depth += 1

@@ -61,5 +61,5 @@ def tail(text: str, limit: int) -> str:
 
 
 def one_line(text: str) -> str:
-    """Return a text with its line breaks and runs of spaces made one space each."""
-    return " ".join(text.split())
+    """Return a text for people: line breaks and runs of spaces made one space each, what no database takes as text escaped."""
+    return " ".join(text.split()).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -24,7 +24,7 @@ from zart.status import ExecutionStatus
 from zart.testing.clock import FakeClock
 from zart.worker import Worker
 
-_UNCLAIMED = Query((ExecutionStatus.PENDING, ExecutionStatus.WAITING), limit=100_000)
+_UNCLAIMED = Query((ExecutionStatus.PENDING, ExecutionStatus.WAITING), limit=1000)
 UNWIND_TURNS = 25
 """Turns of the loop that a parked or cancelled body has to clean up."""
 PATIENCE = 30.0
@@ -140,9 +140,13 @@ class Harness:
     async def next_due(self) -> datetime | None:
         """Return when the next thing happens by itself, if anything does."""
         dues = [due for run in self.worker.runs if (due := run.next_due()) is not None]
-        page = await self.scheduler.find(_UNCLAIMED)
-        dues += [execution.due_at for execution in page.executions if execution.due_at is not None]
-        return moment(min(dues)) if dues else None
+        query = _UNCLAIMED
+        while True:
+            page = await self.scheduler.find(query)
+            dues += [execution.due_at for execution in page.executions if execution.due_at is not None]
+            if not page.more:
+                return moment(min(dues)) if dues else None
+            query = evolve(query, after=page.executions[-1].id)
 
     async def kill(self) -> None:
         """End the worker as `kill -9` would: nothing more is written, nothing handed back."""

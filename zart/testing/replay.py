@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from zart.errors import ZartError
@@ -20,16 +21,30 @@ class ReplayProblem(ZartError, AssertionError):
 
 
 class _Dying:
-    """A scheduler whose worker dies right after the n-th save: the save is durable, its reply never comes."""
+    """A scheduler whose worker dies right after the n-th save: the save is durable, its reply never comes.
+
+    It dies once more right before the end is saved, so that the body comes to its end twice over the same history.
+    """
 
     def __init__(self, storage: Storage, watcher: "_Watcher") -> None:
         self._commit = storage.commit
         self._watcher = watcher
         self.saves = 0
+        self.output: str | None = None
+        """What the body returned the first time; the worker dies before it is saved."""
         self.dies_after: int | None = None
         self.died = asyncio.Event()
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
+        output = next((commit.move.payload for commit in commits if commit.move is not None and commit.move.payload), None)
+        if output is not None and self.output is None:
+            self.output = output
+            self.died.set()
+            await asyncio.get_running_loop().create_future()
+        if output is not None and output != self.output:
+            self._watcher.report(
+                f"the body ended with {self.output}, and with {output} on replay: it depends on more than its steps"
+            )
         answers = await self._commit(commits)
         self.saves += 1
         self._watcher.saved(commits)
@@ -55,7 +70,7 @@ class _Watcher:
 
     def step_started(self, execution_id: str, name: str, attempt: int) -> None:
         if name in self._saved:
-            self._report(f"step {name!r} ran again after its outcome was saved")
+            self.report(f"step {name!r} ran again after its outcome was saved")
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:
         if name not in self._seen:
@@ -64,11 +79,11 @@ class _Watcher:
         first = self._seen[name]
         if isinstance(value, BaseException):
             if type(first) is not type(value) or str(first) != str(value):
-                self._report(f"step {name!r} first raised {first!r}, and {value!r} on replay")
+                self.report(f"step {name!r} first raised {first!r}, and {value!r} on replay")
         elif type(first) is not type(value) or first != value:
-            self._report(f"step {name!r} first gave {first!r}, and {value!r} on replay")
+            self.report(f"step {name!r} first gave {first!r}, and {value!r} on replay")
 
-    def _report(self, text: str) -> None:
+    def report(self, text: str) -> None:
         self.problem = self.problem or ReplayProblem(text)
 
 
@@ -114,7 +129,7 @@ async def _run(
             if due is None:
                 waits = ", ".join(repr(wait.name) for wait in record.waiting_for)
                 raise ReplayProblem(f"the execution waits for {waits} for ever; give the events that it needs")
-            h.clock.advance(max(due - h.clock.now(), due - due))
+            h.clock.advance(max(due - h.clock.now(), timedelta(0)))
         raise ReplayProblem(f"the execution has not ended after {LONGEST} timers")
 
 

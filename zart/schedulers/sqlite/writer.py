@@ -157,7 +157,7 @@ class Writer:
                 raise outcome
             return outcome
         future: asyncio.Future[T] = loop.create_future()
-        if self._pump is None:
+        if self._pump is None or self._pump.done():
             # Into the lane at once, not when the task's turn comes: until then the loop may work for milliseconds, and the lane
             # could have written meanwhile. And not in the caller's context: the pump belongs to nobody's body.
             first = self._lane.call(lambda: self._run(connection, [job]))
