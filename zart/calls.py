@@ -60,6 +60,8 @@ class StepScope:
 class StepCall(Operation):
     """A step: its function is called under its policy until there is an outcome to save."""
 
+    attempts: int = 0
+    waits: bool = False
     deadline: Instant | None = None
     task: asyncio.Task[None] | None = None
     _limit: Timer | None = None

@@ -20,7 +20,7 @@ from zart.ids import Randomness
 from zart.records import Commit, Committed
 from zart.scheduler import Scheduler
 
-logger = logging.getLogger("zart.journal")
+logger: logging.Logger = logging.getLogger("zart.journal")
 
 SMALLEST_CAP = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
@@ -50,7 +50,7 @@ class Journal:
         self._wake: asyncio.Event = asyncio.Event()
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
-        self.commits = 0
+        self.commits: int = 0
         """How many groups were committed, for measuring."""
 
     def write(self, author: Author) -> None:

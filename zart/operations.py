@@ -7,7 +7,7 @@ needs nothing but time or mail to settle: when a body has only those, it can lea
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 from attrs import frozen
@@ -96,18 +96,18 @@ class Operation:
     What most operations never set is an attribute of the class: one is made per step.
     """
 
-    scheduled = False
+    scheduled: bool = False
     """Asked for by `schedule`: it is awaited when the body returns."""
-    settled = False
-    ok = False
+    settled: bool = False
+    ok: bool = False
     value: Any = None
     mail: int | None = None
-    attempts = 0
+    attempts: int = 0
     due_at: Instant | None = None
     """When it settles or goes on by itself."""
-    opened = False
+    opened: bool = False
     began_at: Instant = 0
-    waits = False
+    waits: bool = False
     """Whether it is a durable wait right now."""
     timer: Timer | None = None
 
@@ -122,7 +122,7 @@ class Operation:
         """Its business errors."""
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the outcome was handed over; cancelled when its awaiter was."""
-        self.context = copy_context()
+        self.context: Context = copy_context()
         """The asker's context variables."""
 
     def begin(self, opened: StepRecord | None, attempt: StepRecord | None) -> None:
@@ -203,6 +203,8 @@ class Capture(Operation):
 class Sleep(Operation):
     """A durable sleep; its deadline is fixed when it begins for the first time."""
 
+    due_at: Instant | None = None
+
     def __init__(self, desk: Desk, name: str, length: Micros | None, until: Instant | None) -> None:
         super().__init__(desk, name, StepKind.SLEEP, ANY)
         self.length = length
@@ -229,6 +231,8 @@ class Sleep(Operation):
 
 class EventWait(Operation):
     """A wait for the oldest event of a name that no earlier wait took."""
+
+    mail: int | None = None
 
     def __init__(self, desk: Desk, name: str, event: str, codec: Codec, timeout: Micros | None) -> None:
         super().__init__(desk, name, StepKind.EVENT, codec)

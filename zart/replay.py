@@ -28,7 +28,7 @@ class Mailbox:
         self._letters: dict[int, Mail] = {}
         self._by_name: dict[str, list[Mail]] = {}
         self._taken: set[int] = set()
-        self.seen = seen
+        self.seen: int = seen
         """The last letter known."""
         self.reason: str | None = None
         """Why a letter was set aside, in words."""
@@ -76,12 +76,12 @@ class Replay:
     __slots__ = ("attempts", "failure", "mailbox", "next_seq", "opened", "setbacks", "turns")
 
     def __init__(self, claim: Claim) -> None:
-        self.mailbox = Mailbox(claim.mail, claim.seen)
+        self.mailbox: Mailbox = Mailbox(claim.mail, claim.seen)
         self.failure: StepRecord | None = None
         """The failure that was saved before `on_failure` ran."""
-        self.setbacks = 0
+        self.setbacks: int = 0
         """How many times in a row replay was refused."""
-        self.next_seq = claim.steps[-1].seq + 1 if claim.steps else 1
+        self.next_seq: int = claim.steps[-1].seq + 1 if claim.steps else 1
         self.opened: dict[str, StepRecord] = {}
         self.attempts: dict[str, StepRecord] = {}
         self.turns: deque[StepRecord] = deque()

@@ -48,7 +48,7 @@ from zart.stage import Stage, Surroundings
 from zart.status import ExecutionStatus
 from zart.turns import CURRENT, Turns
 
-logger = logging.getLogger("zart.run")
+logger: logging.Logger = logging.getLogger("zart.run")
 
 DIVERGENCE_GRACE = 1.0
 """Seconds that a resting body has to ask for what was saved."""
@@ -80,7 +80,7 @@ class Run:
     def __init__(self, claim: Claim, task: Task, host: Host, max_crashes: int) -> None:
         self.claim = claim
         self.task = task
-        self.execution_id = claim.token.execution_id
+        self.execution_id: str = claim.token.execution_id
         self._host = host
         self._max_crashes = max_crashes
         self._past = Replay(claim)

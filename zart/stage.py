@@ -8,11 +8,9 @@ handed over alone, and only while the body rests; whoever drives the stage sees 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
-
-from attrs import frozen
 
 from zart.calls import StepCall, StepScope
 from zart.clock import SECOND, Clock, Instant
@@ -23,7 +21,7 @@ from zart.operations import EventWait, ExecutionInfo, Operation
 from zart.outbox import Line, Outbox
 from zart.outcome import is_final, load_error
 from zart.records import Committed, Mail, StepRecord
-from zart.replay import Replay
+from zart.replay import Mailbox, Replay
 from zart.spawner import Spawner
 from zart.status import Phase, StepKind
 from zart.turns import CURRENT
@@ -53,13 +51,6 @@ class Surroundings(Protocol):
         ...
 
 
-@frozen
-class Doubt:
-    """A turn is due, and the body has not asked for its operation."""
-
-    expected: StepRecord
-
-
 class Stage:
     """Where the operations of one claim play; the `Desk` of each of them."""
 
@@ -82,20 +73,21 @@ class Stage:
         """The outcomes of waits that were handed to nobody: their letters went back."""
         self.left: list[asyncio.Task[None]] = []
         """The steps' functions that were running when the body was detached."""
-        self.clock = surroundings.clock
-        self.randomness = surroundings.randomness
-        self.spawner = surroundings.spawner
-        self.observer = surroundings.observer
-        self.payload_limit = surroundings.payload_limit
-        self.now = surroundings.now
-        self.mailbox = past.mailbox
-        self.closed = False
+        self.clock: Clock = surroundings.clock
+        self.randomness: Randomness = surroundings.randomness
+        self.spawner: Spawner = surroundings.spawner
+        self.observer: Observer = surroundings.observer
+        self.payload_limit: int = surroundings.payload_limit
+        self.now: Callable[[], Instant] = surroundings.now
+        self.mailbox: Mailbox = past.mailbox
+        self.closed: bool = False
         """Whether the body is detached: it can do nothing any more."""
-        self.live = False
+        self.live: bool = False
         """Whether the history is used up."""
-        self.moves = 0
+        self.moves: int = 0
         """Grows with everything that is asked for or handed over."""
-        self.doubt: Doubt | None = None
+        self.doubt: StepRecord | None = None
+        """What is due, when the body has not asked for it."""
         self._lease_is_fresh = surroundings.lease_is_fresh
         self._past = past
         self._outbox = outbox
@@ -226,7 +218,7 @@ class Stage:
         """Return how the body differs from what was saved, if it does."""
         if self.doubt is None:
             return None
-        expected = self.doubt.expected
+        expected = self.doubt
         other = self._asked.get(expected.name)
         asked = ", ".join(repr(one.name) for one in self._held if not one.settled)
         if other is not None:
@@ -239,7 +231,7 @@ class Stage:
 
     def contradicts(self) -> bool:
         """Whether the body has asked for another kind of operation under the name that is due."""
-        return self.doubt is not None and self.doubt.expected.name in self._asked
+        return self.doubt is not None and self.doubt.name in self._asked
 
     def deliver(self, mail: Sequence[Mail]) -> None:
         """Take new mail that the worker has learned of."""
@@ -330,7 +322,7 @@ class Stage:
     def _expected(self, record: StepRecord) -> Operation | None:
         operation = self._asked.get(record.name)
         if operation is None or operation.kind is not record.kind:
-            self.doubt = Doubt(record)
+            self.doubt = record
             return None
         return operation
 

@@ -629,7 +629,7 @@ def test_a_failure_comes_back_as_it_was(error: BaseException, failure: Execution
     fields = failure_fields(text)
     assert fields["kind"] == type(failure).__name__
     assert {"error_type", "message"} <= fields.keys()
-    assert error_summary(text) == " ".join(f"{fields['error_type']}: {fields['message']}".split())
+    assert error_summary(text) == " ".join(f"{fields['error_type']}: {fields['message']}".split()).replace("\0", "\\0")
 
 
 def test_a_failure_whose_error_is_not_declared_keeps_its_words() -> None:

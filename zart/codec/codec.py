@@ -18,7 +18,7 @@ class Codec:
 
     def __init__(self, declared: Any) -> None:
         shape = shape_of(declared)
-        self.declared = declared
+        self.declared: Any = declared
         self._pack = shape.pack
         self._unpack = shape.unpack
         self._scalar = shape.scalar

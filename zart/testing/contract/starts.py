@@ -2,6 +2,8 @@
 
 # ruff: noqa: S101, D102 (asserts are the point; a test's name is its sentence)
 
+from collections.abc import Collection
+
 import pytest
 
 from zart.clock import SECOND
@@ -32,7 +34,7 @@ from zart.testing.contract.scene import (
 )
 
 LIVE = [status for status in ExecutionStatus if not status.is_terminal]
-OPENS = {
+OPENS: dict[Reuse, Collection[ExecutionStatus]] = {
     Reuse.ENDED: TERMINAL,
     Reuse.FAILED: {ExecutionStatus.FAILED, ExecutionStatus.CANCELLED},
     Reuse.NEVER: set[ExecutionStatus](),
