@@ -162,7 +162,16 @@ class Stage:
                 self.info.execution_id,
             )
         record = StepRecord(
-            0, operation.name, operation.kind, phase, phase is Phase.OPENED, payload, operation.attempts, due_at, at=self.now()
+            0,
+            operation.name,
+            operation.kind,
+            phase,
+            phase is Phase.OPENED,
+            payload,
+            operation.attempts,
+            due_at,
+            mail,
+            at=self.now(),
         )
         self._outbox.add(operation, record)
 
