@@ -43,6 +43,24 @@ class ExecutionInfo:
         return self.current_attempt > 0
 
 
+class Surroundings(Protocol):
+    """What operations need of the worker."""
+
+    clock: Clock
+    randomness: Randomness
+    spawner: Spawner
+    observer: Observer
+    payload_limit: int
+
+    def now(self) -> Instant:
+        """Return storage's time, never ahead of it."""
+        ...
+
+    def lease_is_fresh(self) -> bool:
+        """Whether step functions may start."""
+        ...
+
+
 class Desk(Protocol):
     """What an operation needs of the run that it belongs to."""
 

@@ -37,14 +37,14 @@ from zart.errors import (
     ZartError,
 )
 from zart.journal import Journal
-from zart.operations import ExecutionInfo
+from zart.operations import ExecutionInfo, Surroundings
 from zart.outbox import Line, Outbox
 from zart.outcome import failure_of, load_failure
 from zart.outcome.wording import one_line
 from zart.records import Claim, Commit, Committed, Fate, Mail, Move
 from zart.registry import Task
 from zart.replay import Replay
-from zart.stage import Stage, Surroundings
+from zart.stage import Stage
 from zart.status import ExecutionStatus
 from zart.turns import CURRENT, Turns
 

@@ -10,14 +10,14 @@ import logging
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextvars import Context
-from typing import Any, Protocol
+from typing import Any
 
 from zart.calls import StepCall, StepScope
 from zart.clock import SECOND, Clock, Instant
 from zart.errors import DuplicateStepName, NonDeterminism
 from zart.ids import Randomness
 from zart.observe import Observer
-from zart.operations import EventWait, ExecutionInfo, Operation
+from zart.operations import EventWait, ExecutionInfo, Operation, Surroundings
 from zart.outbox import Line, Outbox
 from zart.outcome import is_final, load_error
 from zart.records import Committed, Mail, StepRecord
@@ -31,24 +31,6 @@ logger: logging.Logger = logging.getLogger("zart.stage")
 NOWHERE = Context()
 # On Python 3.11 the attribute of an enum class costs as much as a function call.
 OUTCOME, EVENT = Phase.OUTCOME, StepKind.EVENT
-
-
-class Surroundings(Protocol):
-    """What operations need of the worker."""
-
-    clock: Clock
-    randomness: Randomness
-    spawner: Spawner
-    observer: Observer
-    payload_limit: int
-
-    def now(self) -> Instant:
-        """Return storage's time, never ahead of it."""
-        ...
-
-    def lease_is_fresh(self) -> bool:
-        """Whether step functions may start."""
-        ...
 
 
 class Stage:

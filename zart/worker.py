@@ -128,7 +128,13 @@ class Worker:
         self._stopping.set()
 
     async def __aenter__(self) -> Self:
-        """Register and start working."""
+        """Register and start working.
+
+        Raises:
+            RuntimeError: it works already, or has worked; make another.
+        """
+        if self._serving is not None:
+            raise RuntimeError(f"worker {self.id} has been started before; make a new Worker for every start")
         await self.join()
         self._membership.keep_alive()
         self._serving = self._spawn(self._serve(), "zart-claims")

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 import sys
 from datetime import timedelta
 from typing import Annotated
@@ -21,6 +22,8 @@ from zart.registry import Registry
 from zart.scheduler import Storage
 from zart.worker import Worker
 
+_COLLECT = 20_000, 20, 100
+"""Collect garbage seldom: nearly all that a worker makes is short-lived and without circles."""
 _BEAT = timedelta(seconds=1)
 
 
@@ -65,12 +68,17 @@ async def _work(unopened: Storage, registry: Registry, config: WorkerConfig, pla
         # Whatever start-up has made lives as long as the process: the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_COLLECT)
         working = asyncio.ensure_future(worker.run())
         await asyncio.sleep(0)  # now it handles signals
         tasks = ", ".join(sorted(task.name for task in registry))
         sys.stderr.write(visible(f"zart: worker {worker.id} runs {tasks} on {place}") + "\n")
         sys.stderr.flush()
         await working
+    if worker.left_behind:
+        # Bodies that swallow their cancellation: the loop would wait for them for ever, and all that can be saved is saved.
+        logging.shutdown()
+        os._exit(0)
 
 
 class _Lines(logging.Formatter):
