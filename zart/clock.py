@@ -73,9 +73,8 @@ class SystemClock:
         """Return the current time in UTC."""
         return datetime.now(UTC)
 
-    def monotonic(self) -> float:
-        """Return the machine's monotonic clock, in seconds."""
-        return time.monotonic()
+    monotonic = staticmethod(time.monotonic)
+    """Return the machine's monotonic clock, in seconds."""
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Set a timer on the running event loop."""

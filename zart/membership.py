@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from zart.clock import Clock, Instant, micros
+from zart.clock import Clock, micros
 from zart.config import WorkerConfig
 from zart.errors import SchedulerError
 from zart.heartbeat import Heartbeat, Pulse, StorageTime
@@ -61,10 +61,6 @@ class Membership:
     def id(self) -> str:
         """The worker's current identity."""
         return self._heartbeat.beat.worker
-
-    def now(self) -> Instant:
-        """Return storage's time, never ahead of it."""
-        return self.time.now()
 
     def lease_is_fresh(self) -> bool:
         """Whether step functions may start."""

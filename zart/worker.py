@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
@@ -91,6 +91,11 @@ class Worker:
             spawn=self._spawn,
             sleep=self._sleep,
         )
+        # Asked several times a step, so without a frame of its own in between.
+        self.now: Callable[[], Instant] = self._membership.time.now
+        """Return storage's time, never ahead of it."""
+        self.lease_is_fresh: Callable[[], bool] = self._membership.lease_is_fresh
+        """Whether step functions may start."""
         self._serving: asyncio.Task[None] | None = None
         self._claiming = False
         self._was_full = False
@@ -202,14 +207,6 @@ class Worker:
             await asyncio.wait(tasks)
 
     # ---- what runs ask for (Host) -----------------------------------------------------------------------------------
-
-    def now(self) -> Instant:
-        """Return storage's time, never ahead of it."""
-        return self._membership.now()
-
-    def lease_is_fresh(self) -> bool:
-        """Whether step functions may start."""
-        return self._membership.lease_is_fresh()
 
     def has_free_slots(self) -> bool:
         """Whether it could run more than it does."""

@@ -812,3 +812,9 @@ def test_a_return_type_of_the_function_around_is_not_taken_for_another() -> None
 def test_an_annotation_that_names_nothing_is_told() -> None:
     with pytest.raises(TypeError, match="return annotation 'Nowhere' of lost cannot be resolved"):
         return_type(lost)
+
+
+def test_flags_are_keys_like_others() -> None:
+    value = {Access.READ: 1, Access.READ | Access.WRITE: 2}
+    assert codec_for(dict[Access, int]).through(value)[1] == value
+    assert codec_for(dict[Access, None]).through({Access.READ: None})[1] == {Access.READ: None}
