@@ -73,7 +73,7 @@ class SystemClock:
         """Return the current time in UTC."""
         return datetime.now(UTC)
 
-    monotonic: staticmethod[[], float] = staticmethod(time.monotonic)
+    monotonic: "staticmethod[[], float]" = staticmethod(time.monotonic)
     """Return the machine's monotonic clock, in seconds."""
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
