@@ -73,8 +73,8 @@ class ExecutionHandle(ScheduleResult, Generic[O]):
             ExecutionFailed: it failed.
             ExecutionCancelled: it was cancelled.
         """
-        record = await self._client.wait(self.execution_id, timeout, run=self.run)
-        return cast("O", unwrap(record, self._output, self._raises))
+        execution = await self._client.ended(self.execution_id, timeout, run=self.run)
+        return cast("O", unwrap(report(execution), self._output, self._raises))
 
     async def cancel(self) -> bool:
         """Cancel the run; return whether this call did it. False when it has ended, whatever later runs do."""
@@ -286,6 +286,13 @@ class DurableScheduler:
             WaitTimedOut: it has not ended in time; it goes on.
             ExecutionNotFound: no such execution or run.
         """
+        execution = await self.ended(execution_id, timeout, poll_interval, run=run)
+        return report(execution, await self.scheduler.history(execution_id, execution.run))
+
+    async def ended(
+        self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
+    ) -> Execution:
+        """Return the run as it is stored once it has ended, without its history; the rest is as for `wait`."""
         patience = to_timedelta(timeout, "timeout")
         fixed = None if poll_interval is None else to_timedelta(poll_interval, "poll_interval")
         gap = fixed or _FIRST_GAP
@@ -294,7 +301,7 @@ class DurableScheduler:
             execution = await self._get(execution_id, run)
             run = execution.run
             if execution.status.is_terminal:
-                return report(execution, await self.scheduler.history(execution_id, run))
+                return execution
             left = timedelta(seconds=max(0.0, end - self._clock.monotonic()))
             if not left:
                 raise WaitTimedOut(execution_id, patience.total_seconds())
@@ -313,7 +320,7 @@ class DurableScheduler:
             ExecutionCancelled: it was cancelled.
             DeserializationError: the output is not of this type.
         """
-        return unwrap(await self.wait(execution_id, timeout, poll_interval), codec_for(output_type))
+        return unwrap(report(await self.ended(execution_id, timeout, poll_interval)), codec_for(output_type))
 
     async def wait_completion_with_timeout(self, execution_id: str, output_type: Any, timeout: Duration) -> Any:
         """Do the same as `wait_completion`, for at most 30 seconds."""
@@ -321,7 +328,7 @@ class DurableScheduler:
 
     async def wait_for(self, handler: TaskHandler[D, O] | type[TaskHandler[D, O]], execution_id: str, timeout: Duration) -> O:
         """Return the output as the handler types it; raises as `wait_completion` does."""
-        record = await self.wait(execution_id, timeout)
+        record = report(await self.ended(execution_id, timeout))
         return cast("O", unwrap(record, output_codec(handler), error_types(handler.raises, "raises")))
 
     async def start_and_wait_for(

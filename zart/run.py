@@ -262,7 +262,7 @@ class Run:
         move = self._outbox.move
         self._outbox.clear()
         if move is not None and move.reason == reason:
-            self.lose()  # not even that can be saved: the lease brings the execution back
+            self.lose()  # not even that can be saved: the execution stays as it is until this worker is gone
         else:
             self._set_aside(reason)
 

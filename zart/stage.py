@@ -236,7 +236,6 @@ class Stage:
                 continue
             if answer.withheld and record.seq in answer.withheld:
                 if operation.name in self._open:
-                    operation.settled = False
                     operation.withheld()
             elif record.phase is OUTCOME:
                 self._ready.append((operation, record.seq))

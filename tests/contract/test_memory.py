@@ -17,7 +17,6 @@ from zart.testing.contract.scene import (
     beat,
     claim,
     commit,
-    completed,
     crashed,
     deliver,
     demand,
@@ -207,25 +206,6 @@ def test_a_waiter_whose_loop_is_gone_stands_in_nobodys_way(memory):
     loop.close()
     assert "a" in asyncio.run(go_on())
     task._log_destroy_pending = False
-
-
-async def test_next_due_is_the_earliest_nobody_has_claimed(memory, clock):
-    assert memory.next_due() is None
-    await register(memory)
-    start = clock.now()
-    await memory.start([new("a", "u", delay=20 * SECOND), new("b", delay=10 * SECOND), new("c", queue="q", delay=30 * SECOND)])
-    assert memory.next_due() == start + timedelta(seconds=10)
-    clock.advance(15)
-    assert memory.next_due() == start + timedelta(seconds=10), "it became due and still is"
-    claimed = await claim(memory)
-    assert memory.next_due() == start + timedelta(seconds=20)
-    await memory.cancel(["a"])
-    assert memory.next_due() == start + timedelta(seconds=30)
-    await commit(memory, claimed, move=waiting(now(clock)))
-    assert memory.next_due() == clock.now()
-    await commit(memory, await claim(memory), move=completed())
-    await memory.cancel(["c"])
-    assert memory.next_due() is None
 
 
 async def test_what_left_its_line_is_forgotten_in_time(memory, clock):

@@ -6,14 +6,14 @@ synchronous code only: so each operation is atomic, and every rule about locks, 
 
 import heapq
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from operator import attrgetter
 from types import TracebackType
 from typing import Self
 
 from attrs import evolve
 
-from zart.clock import SECOND, Instant, Micros, moment
+from zart.clock import SECOND, Instant, Micros
 from zart.errors import WorkerNotAlive
 from zart.records import (
     BeatReply,
@@ -349,12 +349,6 @@ class InMemoryScheduler(Ledger):
             return 0
         soonest = min((first[0] for line in self._lines_of(interest) if (first := line.first())), default=None)
         return None if soonest is None or interest.limit <= 0 else soonest - self._now()
-
-    def next_due(self) -> datetime | None:
-        """Return when the first execution becomes or became due that nobody has claimed; None if none ever does by itself."""
-        with self._lock:
-            soonest = min((first[0] for line in self._lines.values() if (first := line.first())), default=None)
-        return None if soonest is None else moment(soonest)
 
     def _lines_of(self, demand: Demand) -> list[Line]:
         kinds = (False, True) if demand.suspects > 0 else (False,)

@@ -14,9 +14,8 @@ from zart.config import WorkerConfig
 from zart.durations import Duration, to_timedelta
 from zart.handler import TaskHandler
 from zart.observe import Observer
-from zart.records import Query
+from zart.records import Execution, Query
 from zart.registry import Registry
-from zart.report import DurableExecutionStatus
 from zart.scheduler import Storage
 from zart.schedulers.memory import InMemoryScheduler
 from zart.spawner import ThreadSpawner
@@ -49,21 +48,21 @@ class HarnessClient(DurableScheduler):
         super().__init__(harness.scheduler, clock=harness.clock)
         self._harness = harness
 
-    async def wait(
+    async def ended(
         self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
-    ) -> DurableExecutionStatus:
-        """Let everything happen until the execution ends or the time is up; see `DurableScheduler.wait`."""
+    ) -> Execution:
+        """Let everything happen until the execution ends or the time is up; see `DurableScheduler.ended`."""
         end = self._harness.clock.now() + to_timedelta(timeout, "timeout")
         while True:
             await self._harness.run_to_idle()
-            record = await self.status(execution_id, run)
-            if record.status.is_terminal:
-                return record
-            run = record.run
+            execution = await self.scheduler.get(execution_id, run)
+            if execution is None or execution.status.is_terminal:
+                return await super().ended(execution_id, 0, run=run)
+            run = execution.run
             due = await self._harness.next_due()
             if due is None or due > end:
                 await self._harness.advance(max(timedelta(0), end - self._harness.clock.now()))
-                return await super().wait(execution_id, 0, run=run)
+                return await super().ended(execution_id, 0, run=run)
             self._harness.clock.advance(max(timedelta(0), due - self._harness.clock.now()))
 
 

@@ -142,7 +142,7 @@ class Inspections(Scene):
         await scheduler.cancel(["t0", "u0", "v1"])
 
         async def found(**filters: tuple[str, ...]) -> list[str]:
-            return listed(await scheduler.find(Query(**filters, descending=False)))  # type: ignore[arg-type]
+            return listed(await scheduler.find(Query(**filters, descending=False)))  # type: ignore[arg-type] # a dict of filters has one type for all
 
         assert await found(statuses=(CANCELLED,)) == ["t0", "u0", "v1"]
         assert await found(tasks=("u",)) == ["u0", "u1", "u2"]
