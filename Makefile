@@ -10,15 +10,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 BASE := $(VENV)/.installed-base
 DEV := $(VENV)/.installed-dev
+PEERS := .bench-peers
 PINS := setup.cfg pyproject.toml constraints.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-lint check-types check-public-types check-layers bench docs clean
+.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers docs clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-12s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-17s %s\n", $$1, $$2 }'
 
 demo: $(BASE) ## run a data pipeline on SQLite, kill its worker, watch it finish
 	$(BIN)/zart demo -o table
@@ -43,15 +44,17 @@ check-public-types: $(DEV)
 check-layers: $(DEV)
 	$(BIN)/lint-imports --no-logo
 
-bench: $(DEV) ## measure, beside the limits of this machine
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(DEV) ## measure beside the limits of this machine and the peers of bench-peers
+	$(BIN)/python -m benchmarks --page docs/explain/measured.md $(ARGS)
+
+bench-peers: $(PEERS)/.installed ## install what `make bench` measures beside Zart, in .bench-peers
 
 docs: $(DEV) ## build docs/_build; every warning is an error
 	$(BIN)/sphinx-build --quiet -W -n --keep-going docs docs/_build
 	@echo docs/_build/index.html
 
 clean: ## remove what was built and cached, except .venv
-	rm -rf build dist docs/_build .bench .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf build dist docs/_build .bench .bench-peers .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # A stamp is touched last: an interrupted installation is repeated. The one for developers holds all of the other.
@@ -62,6 +65,22 @@ $(BASE): $(PINS) | $(BIN)/pip
 $(DEV): $(PINS) | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	@touch $(BASE) $@
+
+# The newest Python that all peers have wheels for: one of them needs 3.12. Restate's server is an npm package.
+$(PEERS)/.installed: benchmarks/peers.txt
+	rm -rf $(PEERS)
+	@for python in $(or $(PYTHON),python3.13 python3.12 $(PYTHONS)); do \
+	    "$$python" -c 'import ensurepip, venv' 2>/dev/null && break; \
+	done; \
+	echo "$$python -m venv $(PEERS)"; \
+	"$$python" -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet --requirement benchmarks/peers.txt
+	if command -v npm >/dev/null; then \
+	    npm install --prefix $(PEERS) --silent --no-fund --no-audit --no-save @restatedev/restate-server@1.7.12; \
+	else \
+	    echo "Restate is left out: there is no npm" >&2; \
+	fi
+	@touch $@
 
 $(BIN)/pip:
 	@for python in $(or $(PYTHON),$(PYTHONS)); do \

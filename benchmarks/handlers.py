@@ -1,75 +1,75 @@
-"""The workflows that are measured: trivial on purpose, so that what is seen is the engine."""
+"""The workflows that are measured beside the one of `zart bench`: as trivial as that."""
 
 import asyncio
-import time
+from collections.abc import Callable
 
 from attrs import frozen
 
 from zart import TaskContext, TaskHandler
+from zart.cli.bench.flow import Line, Order, charge, unheard
+
+PAUSE = 0.02
+
+
+def _no_step(number: int) -> None:
+    """Hear of a step, and leave it at that."""
 
 
 @frozen
-class Order:
-    """What every workflow here gets."""
-
-    steps: int
-    customer: str
-
-
-@frozen
-class Line:
-    """What every step here returns."""
-
-    number: int
-    customer: str
-    paid: bool
-
-
-async def charge(number: int, customer: str) -> Line:
-    """Do nothing, and say so in a typed value."""
-    return Line(number, customer, paid=True)
-
-
-class Sequential(TaskHandler[Order, Line]):
-    """Steps one after the other."""
+class Fan(TaskHandler[Order, Line]):
+    """All steps at once."""
 
     async def run(self, ctx: TaskContext, data: Order) -> Line:
         """Charge so many lines."""
-        line = Line(0, data.customer, paid=False)
-        for number in range(data.steps):
-            line = await ctx.step(f"charge-{number}", charge, number, data.customer)
-        return line
+        steps = (ctx.step(f"charge-{number}", charge, number, data.customer) for number in range(data.steps))
+        lines = await asyncio.gather(*steps)
+        return lines[-1]
 
 
-class Timed(TaskHandler[Order, Line]):
-    """The same; notes when each step began, and can be held at one."""
+@frozen
+class Long(TaskHandler[Order, Line]):
+    """Steps one after the other; tells of each as it is called."""
 
-    def __init__(self, hold_at: int | None = None) -> None:
-        self.began: list[float] = []
-        self.hold_at = hold_at
-        self.held = asyncio.Event()
+    called: Callable[[int], None] = _no_step
 
     async def run(self, ctx: TaskContext, data: Order) -> Line:
-        """Charge so many lines, looking at the clock."""
+        """Charge so many lines."""
         line = Line(0, data.customer, paid=False)
         for number in range(data.steps):
             line = await ctx.step(f"charge-{number}", self._charge, number, data.customer)
         return line
 
     async def _charge(self, number: int, customer: str) -> Line:
-        self.began.append(time.perf_counter())
-        if number == self.hold_at:
-            self.held.set()
-            await asyncio.Event().wait()
+        self.called(number)
         return await charge(number, customer)
 
 
-class Shipped(TaskHandler[Order, Line]):
-    """Waits for an event, then takes a step; notes when that began."""
+@frozen
+class Paused(TaskHandler[Order, Line]):
+    """Steps that wait for the world outside; tells when a body begins and ends."""
 
-    def __init__(self) -> None:
-        self.went_on = asyncio.Event()
-        self.at = 0.0
+    began: Callable[[], None] = unheard
+    ended: Callable[[], None] = unheard
+
+    async def run(self, ctx: TaskContext, data: Order) -> Line:
+        """Charge so many lines, slowly."""
+        self.began()
+        line = Line(0, data.customer, paid=False)
+        for number in range(data.steps):
+            line = await ctx.step(f"charge-{number}", self._charge, number, data.customer)
+        self.ended()
+        return line
+
+    async def _charge(self, number: int, customer: str) -> Line:
+        await asyncio.sleep(PAUSE)
+        return await charge(number, customer)
+
+
+@frozen
+class Shipped(TaskHandler[Order, Line]):
+    """Waits for an event, then takes a step; tells when that begins."""
+
+    went_on: Callable[[], None] = unheard
 
     async def run(self, ctx: TaskContext, data: Order) -> Line:
         """Wait, and charge."""
@@ -77,6 +77,5 @@ class Shipped(TaskHandler[Order, Line]):
         return await ctx.step("charge", self._charge, number, data.customer)
 
     async def _charge(self, number: int, customer: str) -> Line:
-        self.at = time.perf_counter()
-        self.went_on.set()
+        self.went_on()
         return await charge(number, customer)

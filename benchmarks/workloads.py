@@ -1,147 +1,100 @@
-"""The workloads. Each measures on an open scheduler and returns figures by name; what they mean stands in `report`."""
+"""The workloads within one process. Each measures on an open scheduler and returns figures by name."""
 
 import asyncio
 import gc
 import time
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from pathlib import Path
 from statistics import median
 
-from attrs import frozen
-
-from benchmarks.handlers import Order, Sequential, Shipped, Timed
-from benchmarks.limits import insert_rate
-from benchmarks.watched import Watched
+from benchmarks.fill import copies_of
+from benchmarks.handlers import Shipped
+from benchmarks.race import CUSTOMER, LONG, STEPS, Course, Figures, data
 from zart import DurableScheduler, ExecutionStatus, Worker, WorkerConfig
+from zart.cli.bench.flow import Order, Sequential
+from zart.cli.bench.watched import Watched
 from zart.client import Store
+from zart.records import Demand, WorkerBeat
 
-Figures = dict[str, float]
-
-CUSTOMER = "ada@example.com"
-LONG = 60.0
-"""Seconds that nothing here takes; a result that is waited for longer is a fault."""
+_CLAIMED_AT_ONCE = 10
 
 
-@frozen
-class Sizes:
-    """How much of everything."""
-
-    executions: int = 2000
-    latencies: int = 200
-    sequence: int = 1000
-    single_starts: int = 1000
-    bulk_starts: int = 20_000
-    limit_rows: int = 5000
-    parked: int = 20_000
-    idle_seconds: float = 5.0
-
-
-QUICK = Sizes(
-    executions=50,
-    latencies=5,
-    sequence=100,
-    single_starts=20,
-    bulk_starts=200,
-    limit_rows=200,
-    parked=300,
-    idle_seconds=0.5,
-)
-
-BUSY = WorkerConfig(max_concurrent=500)
-"""The settings at which many short executions are drained fastest."""
-
-
-async def w1(store: Store, sizes: Sizes) -> Figures:
+async def w1(store: Store, course: Course) -> Figures:
     """Drain executions of five trivial steps, started before."""
-    handler, client = Sequential(), DurableScheduler(store)
-    for number in range(sizes.executions):
-        await client.start_for(handler, f"order-{number}", Order(5, CUSTOMER))
+    client, number = DurableScheduler(store), course.sizes.executions
+    await client.start_many((f"order-{each}", Sequential.name, data(STEPS)) for each in range(number))
     watched = Watched(store)
     gc.collect()
-    began, worked = time.perf_counter(), time.process_time()
-    async with Worker(watched, [handler], BUSY):
-        await watched.until(ExecutionStatus.COMPLETED, sizes.executions)
-        took, worked = time.perf_counter() - began, time.process_time() - worked
-    steps = 5 * sizes.executions
-    return {"w1.rate": steps / took, "w1.cpu": worked / steps * 1e6, "w1.commits": watched.calls["commit"] / sizes.executions}
+    began, spent = time.perf_counter(), time.process_time()
+    async with Worker(watched, [Sequential()], WorkerConfig(max_concurrent=course.sizes.running)):
+        await watched.until(ExecutionStatus.COMPLETED, number)
+        took, spent = time.perf_counter() - began, time.process_time() - spent
+    return {"rate": STEPS * number / took, "cpu": spent / (STEPS * number) * 1e6}
 
 
-async def w2(store: Store, sizes: Sizes) -> Figures:
+async def w2(store: Store, course: Course) -> Figures:
     """Start one execution of one step and await its result, again and again."""
     handler, client = Sequential(), DurableScheduler(store)
     samples = []
     async with Worker(store, [handler]):
-        for number in range(sizes.latencies):
-            await asyncio.sleep(0.003)  # idle in between, as an application is
+        for number in range(course.sizes.latencies):
+            await asyncio.sleep(0.005)  # idle in between, as an application is
             began = time.perf_counter()
             await client.start_and_wait_for(handler, f"order-{number}", Order(1, CUSTOMER), LONG)
             samples.append(time.perf_counter() - began)
-    return {"w2.p50": median(samples) * 1e3}
+    return {"p50": median(samples) * 1e3}
 
 
-async def w3(store: Store, sizes: Sizes) -> Figures:
-    """Send an event to an execution that has left memory, and see its next step begin."""
-    handler, client = Shipped(), DurableScheduler(store)
-    for number in range(sizes.latencies):
-        await client.start_for(handler, f"order-{number}", Order(1, CUSTOMER))
-    watched = Watched(store)
-    samples = []
-    async with Worker(watched, [handler]):
-        await watched.until(ExecutionStatus.WAITING, sizes.latencies)
-        for number in range(sizes.latencies):
-            await watched.until_idle()
-            handler.went_on.clear()
-            began = time.perf_counter()
-            await client.offer_event(f"order-{number}", "shipped", number)
-            await handler.went_on.wait()
-            samples.append(handler.at - began)
-        await watched.until(ExecutionStatus.COMPLETED, sizes.latencies)
-    return {"w3.p50": median(samples) * 1e3}
-
-
-async def w5(store: Store, sizes: Sizes) -> Figures:
-    """Run many steps in sequence; then replay nine tenths of them in another worker."""
-    client, tenth = DurableScheduler(store), sizes.sequence // 10
-    whole = Timed()
-    async with Worker(store, [whole]):
-        began = time.perf_counter()
-        await client.start_and_wait_for(whole, "whole", Order(sizes.sequence, CUSTOMER), LONG)
-        total = time.perf_counter() - began
-    first = whole.began[tenth] - whole.began[0]
-    last = whole.began[-1] - whole.began[-1 - tenth]
-
-    broken = Timed(hold_at=9 * tenth)
-    async with Worker(store, [broken], WorkerConfig(shutdown_timeout=0)):
-        await client.start_for(broken, "broken", Order(sizes.sequence, CUSTOMER))
-        await broken.held.wait()
-    mended, watched = Timed(), Watched(store)
-    async with Worker(watched, [mended]):
-        await client.wait_for(mended, "broken", LONG)
-    return {"w5.total": total, "w5.growth": last / first, "w5.replay": (mended.began[0] - watched.claimed_at) * 1e3}
-
-
-async def w6(store: Store, sizes: Sizes) -> Figures:
+async def w6(store: Store, course: Course) -> Figures:
     """Start executions one by one, then in bulk."""
-    client, handler = DurableScheduler(store), Sequential()
+    client, handler, sizes = DurableScheduler(store), Sequential(), course.sizes
     began = time.perf_counter()
     for number in range(sizes.single_starts):
-        await client.start_for(handler, f"one-{number}", Order(5, CUSTOMER))
+        await client.start_for(handler, f"one-{number}", Order(STEPS, CUSTOMER))
     single = time.perf_counter() - began
-    data = {"steps": 5, "customer": CUSTOMER}
     began = time.perf_counter()
-    await client.start_many((f"bulk-{number}", handler.name, data) for number in range(sizes.bulk_starts))
+    await client.start_many((f"bulk-{number}", handler.name, data(STEPS)) for number in range(sizes.bulk_starts))
     bulk = time.perf_counter() - began
-    return {"w6.single": sizes.single_starts / single, "w6.bulk": sizes.bulk_starts / bulk}
+    return {"single": sizes.single_starts / single, "bulk": sizes.bulk_starts / bulk}
 
 
-async def parked(store: Store, sizes: Sizes) -> Figures:
+async def claims(store: Store, course: Course) -> Figures:
+    """Claim due executions: among nothing, among very many that have ended, and among as many that no worker here can run."""
+    handler, client = Sequential(), DurableScheduler(store)
+    async with Worker(store, [handler]):
+        await client.start_and_wait_for(handler, "ended", Order(1, CUSTOMER), LONG)
+    empty = await _claim_time(store, course, "empty")
+    await copies_of(course.url, "ended", course.sizes.finished)
+    full = await _claim_time(store, course, "full")
+    await client.start_many((f"nobodys-{number}", "nobody's", None) for number in range(course.sizes.unregistered))
+    foreign = await _claim_time(store, course, "foreign")
+    return {"empty": empty * 1e3, "full": full * 1e3, "finished": full / empty, "unregistered": foreign / empty}
+
+
+async def _claim_time(store: Store, course: Course, name: str) -> float:
+    """Return the median time of a claim of ten executions, of which there are as many as are claimed."""
+    client, number = DurableScheduler(store), course.sizes.claims * _CLAIMED_AT_ONCE
+    await client.start_many((f"{name}-{each}", Sequential.name, data(STEPS)) for each in range(number))
+    lease = timedelta(minutes=10) // timedelta(microseconds=1)
+    await store.beat(WorkerBeat(name, lease, queues=("default",), tasks=(Sequential.name,), register=True))
+    demand = Demand(name, ("default",), {Sequential.name: None}, _CLAIMED_AT_ONCE)
+    samples = []
+    for _ in range(course.sizes.claims):
+        began = time.perf_counter()
+        if len(await store.claim(demand)) != _CLAIMED_AT_ONCE:
+            raise RuntimeError("a claim brought less than there is")
+        samples.append(time.perf_counter() - began)
+    return median(samples)
+
+
+async def parked(store: Store, course: Course) -> Figures:
     """Park many executions, and see what they cost the worker while nothing happens."""
-    handler, client = Shipped(), DurableScheduler(store)
+    handler, client, sizes = Shipped(), DurableScheduler(store), course.sizes
     warm = max(1, sizes.parked // 10)
-    data = {"steps": 1, "customer": CUSTOMER}
     for first in range(0, warm + sizes.parked, 1000):  # in small batches, so that starting them leaves no memory behind
         last = min(first + 1000, warm + sizes.parked)
-        await client.start_many((f"order-{number}", handler.name, data) for number in range(first, last))
+        await client.start_many((f"order-{number}", handler.name, data(1)) for number in range(first, last))
     watched = Watched(store)
     async with Worker(watched, [handler]):
         await watched.until(ExecutionStatus.WAITING, warm)
@@ -153,7 +106,7 @@ async def parked(store: Store, sizes: Sizes) -> Figures:
         calls = watched.calls["beat"] + watched.calls["claim"]
         await asyncio.sleep(sizes.idle_seconds)
         idle = (watched.calls["beat"] + watched.calls["claim"] - calls) / sizes.idle_seconds
-    return {"parked.memory": grown / sizes.parked * 100_000 / 1e6, "parked.idle": idle}
+    return {"memory": grown / sizes.parked * 100_000 / 1e6, "idle": idle}
 
 
 def resident() -> int:
@@ -161,22 +114,13 @@ def resident() -> int:
     for line in Path("/proc/self/status").read_text("ascii").splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) * 1024
-    raise OSError("this system does not say how much memory a process holds; leave the parked executions out with --parked 0")
+    raise OSError("this system does not say how much memory a process holds")
 
 
-def limit(folder: Path, sizes: Sizes) -> Figures:
-    """Measure what SQLite itself can do."""
-    return {
-        "limit.1": insert_rate(folder, sizes.limit_rows, 1),
-        "limit.100": insert_rate(folder, sizes.limit_rows * 10, 100),
-    }
-
-
-WORKLOADS: dict[str, Callable[[Store, Sizes], Awaitable[Figures]]] = {
+WORKLOADS: dict[str, Callable[[Store, Course], Awaitable[Figures]]] = {
     "W1": w1,
-    "W2": w2,
-    "W3": w3,
-    "W5": w5,
+    "W2 inside": w2,
     "W6": w6,
+    "claims": claims,
     "parked": parked,
 }

@@ -27,6 +27,6 @@ default_role = "code"
 # has what a signature shows of the engine.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!zart\.).*"),
-    ("py:class", r"zart\.[\w.]+\.(T|U|D|O|Data|Output)"),
+    ("py:class", r"zart\.[\w.]+\.(T|T_co|U|D|O|R|Data|Output)"),
     ("py:class", r"zart\.(codec|operations)\.[\w.]+"),
 ]

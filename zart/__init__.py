@@ -1,8 +1,9 @@
 """Durable execution for Python: ordinary async code whose every step is saved in the database you already run."""
 
-from zart.client import DurableScheduler, ExecutionHandle, ScheduleResult
+from zart.client import DurableScheduler
 from zart.config import WorkerConfig
 from zart.context import StepHandle, TaskContext
+from zart.decorators import zart_durable, zart_step
 from zart.errors import (
     BodyFailure,
     DeadlineExceeded,
@@ -41,7 +42,27 @@ from zart.errors import (
     WaitTimedOut,
     ZartError,
 )
-from zart.functions import context
+from zart.functions import (
+    capture,
+    context,
+    now,
+    random,
+    require,
+    schedule,
+    sleep,
+    sleep_until,
+    step,
+    step_or,
+    step_or_else,
+    transaction,
+    uuid,
+    wait,
+    wait_for_event,
+    z_step,
+    z_step_with_retry,
+    z_wait_event,
+)
+from zart.handle import ExecutionHandle, ScheduleResult
 from zart.handler import TaskHandler
 from zart.operations import ExecutionInfo
 from zart.outcome import BusinessErr, Ok, StepOutcome, ZartErr
@@ -52,6 +73,7 @@ from zart.retry import RetryConfig
 from zart.scheduler import Inspector, Scheduler
 from zart.schedulers import connect
 from zart.schedulers.memory import InMemoryScheduler
+from zart.schedulers.postgres import PostgresScheduler
 from zart.schedulers.sqlite import SqliteScheduler
 from zart.status import ExecutionStatus
 from zart.steps import Step, ZartStep
@@ -87,6 +109,7 @@ __all__ = [
     "NotSupported",
     "Ok",
     "PayloadTooLarge",
+    "PostgresScheduler",
     "Registry",
     "RetriesExhausted",
     "RetryAfter",
@@ -120,6 +143,25 @@ __all__ = [
     "ZartErr",
     "ZartError",
     "ZartStep",
+    "capture",
     "connect",
     "context",
+    "now",
+    "random",
+    "require",
+    "schedule",
+    "sleep",
+    "sleep_until",
+    "step",
+    "step_or",
+    "step_or_else",
+    "transaction",
+    "uuid",
+    "wait",
+    "wait_for_event",
+    "z_step",
+    "z_step_with_retry",
+    "z_wait_event",
+    "zart_durable",
+    "zart_step",
 ]

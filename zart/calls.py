@@ -162,23 +162,26 @@ class StepCall(Operation):
                         self._stop_limit()
                     self._succeeded(result)
         except Exception as error:  # noqa: BLE001 # an error that cannot even be looked at must not leave the step without an end
-            failed = StepFailed(self.name, type(error).__name__, "the step's end could not be recorded as it was")
-            self.desk.settle(self, False, save_error(failed, (), self.name), failed)
+            self._settle_unseen(error)
 
     async def _in_thread(self) -> Any:
         result = await self.desk.spawner.call(f"{self.desk.info.execution_id}/{self.name}", partial(self.fn, *self.args))
         return await result if inspect.isawaitable(result) else result
 
     def _succeeded(self, result: Any) -> None:
-        what = f"the result of step {self.name!r}"
         try:
-            payload, value = self.codec.through(result, what)
-            check_size(payload, self.desk.payload_limit, what)
+            payload, value = self._through(result)
         except (UndeclaredType, PayloadTooLarge) as error:
             # Its effect has happened; calling it again would double that.
             self._settle_error(error)
         else:
             self.desk.settle(self, True, payload, value)
+
+    def _through(self, result: Any) -> tuple[str, Any]:
+        what = f"the result of step {self.name!r}"
+        payload, value = self.codec.through(result, what)
+        check_size(payload, self.desk.payload_limit, what)
+        return payload, value
 
     def _failed(self, error: BaseException) -> None:
         policy, declared = self.options.retry, self.declared
@@ -212,6 +215,10 @@ class StepCall(Operation):
     def _settle_error(self, error: BaseException) -> None:
         payload, seen = error_through(error, self.declared, self.name)
         self.desk.settle(self, False, payload, seen)
+
+    def _settle_unseen(self, error: Exception) -> None:
+        failed = StepFailed(self.name, type(error).__name__, "the step's end could not be recorded as it was")
+        self.desk.settle(self, False, save_error(failed, (), self.name), failed)
 
     def _time_out(self) -> None:
         timeout = self.options.timeout

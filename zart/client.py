@@ -2,31 +2,21 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Generic, Protocol, TypeVar, cast
-
-from attrs import field, frozen
+from typing import Any, Protocol, TypeVar, cast
 
 from zart.clock import Clock, SystemClock, instant, micros, moment
 from zart.codec import ANY, Codec, check_size, codec_for
 from zart.config import PAYLOAD_LIMIT
 from zart.durations import Duration, to_timedelta
-from zart.errors import (
-    DeserializationError,
-    ExecutionAlreadyExists,
-    ExecutionCancelled,
-    ExecutionFailed,
-    ExecutionFinished,
-    ExecutionNotFound,
-    WaitTimedOut,
-)
+from zart.errors import ExecutionAlreadyExists, ExecutionFinished, ExecutionNotFound, NotSupported, WaitTimedOut
+from zart.handle import ExecutionHandle, unwrap
 from zart.handler import TaskHandler
-from zart.ids import Randomness, SystemRandomness, check_name
-from zart.outcome import load_failure
+from zart.ids import Randomness, SystemRandomness, check_name, check_number
 from zart.records import Delivery, Event, Execution, NewExecution, Query, Reuse, Started
 from zart.registry import data_codec, output_codec
 from zart.report import DurableExecutionStatus, report
-from zart.retry import error_types
-from zart.scheduler import Inspector, Scheduler
+from zart.retry import ErrorTypes, error_types
+from zart.scheduler import Bound, Inspector, Scheduler, Transactional
 from zart.status import ExecutionStatus
 
 D = TypeVar("D")
@@ -40,74 +30,6 @@ _FIRST_GAP, _LONGEST_GAP = timedelta(milliseconds=100), timedelta(seconds=1)
 
 class Store(Scheduler, Inspector, Protocol):
     """What the client talks to."""
-
-
-@frozen
-class ScheduleResult:
-    """The record part of a handle: what a start came to, as of the start."""
-
-    execution_id: str
-    task_name: str
-    run: int
-    status: ExecutionStatus
-    scheduled_at: datetime
-
-
-@frozen
-class ExecutionHandle(ScheduleResult, Generic[O]):
-    """A started execution, pinned to its run."""
-
-    _client: "DurableScheduler" = field(repr=False, eq=False)
-    _output: Codec = field(repr=False, eq=False)
-    _raises: tuple[type[BaseException], ...] = field(default=(), repr=False, eq=False)
-
-    async def record(self) -> DurableExecutionStatus:
-        """Return the run's record as it is now."""
-        return await self._client.status(self.execution_id, self.run)
-
-    async def result(self, timeout: Duration) -> O:
-        """Wait for the run to end and return its output.
-
-        Raises:
-            WaitTimedOut: it has not ended in time; it goes on.
-            ExecutionFailed: it failed.
-            ExecutionCancelled: it was cancelled.
-        """
-        execution = await self._client.ended(self.execution_id, timeout, run=self.run)
-        return cast("O", unwrap(report(execution), self._output, self._raises))
-
-    async def cancel(self) -> bool:
-        """Cancel the run; return whether this call did it. False when it has ended, whatever later runs do."""
-        if (await self._client.status(self.execution_id)).run != self.run:
-            return False
-        return await self._client.cancel(self.execution_id)
-
-    async def send(self, event_name: str, payload: Any = None, *, event_id: str | None = None) -> Delivery:
-        """Send an event to this run.
-
-        Raises:
-            ExecutionFinished: the run has ended, or another has begun.
-        """
-        return await self._client.offer_event(self.execution_id, event_name, payload, event_id=event_id, run=self.run)
-
-
-def unwrap(record: DurableExecutionStatus, output: Codec, raises: tuple[type[BaseException], ...] = ()) -> Any:
-    """Return the decoded output of a finished execution.
-
-    Raises:
-        ExecutionFailed: it failed.
-        ExecutionCancelled: it was cancelled.
-        DeserializationError: the output is not of the type asked for.
-    """
-    match record.status:
-        case ExecutionStatus.COMPLETED:
-            if record.raw_result is None:
-                raise DeserializationError(f"execution {record.execution_id!r} completed without a stored result")
-            return output.decode(record.raw_result)
-        case ExecutionStatus.FAILED:
-            raise ExecutionFailed(load_failure(record.raw_result or "", raises), record.execution_id)
-        case _:
-            raise ExecutionCancelled(record.execution_id)
 
 
 class DurableScheduler:
@@ -154,6 +76,7 @@ class DurableScheduler:
             UndeclaredType: the data is not JSON-like; use `start_for`.
             PayloadTooLarge: the data is too large to save.
             ValueError: a bad id, name, duration or reuse; both `delay` and `at`; a naive `at`.
+            TypeError: an id or name that is no text, an `at` that is no datetime.
         """
         new = self._new(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
         return self._handle(new, (await self.scheduler.start([new]))[0], ANY)
@@ -174,9 +97,56 @@ class DurableScheduler:
         """Start an execution of a handler, with the handler's own input type; the rest is as for `start`."""
         name = task_name or handler.name
         new = self._new(execution_id, name, data_codec(handler), data, delay, at, queue or handler.queue, reuse, start_key)
-        return self._handle(
-            new, (await self.scheduler.start([new]))[0], output_codec(handler), error_types(handler.raises, "raises")
-        )
+        return self._handle(new, (await self.scheduler.start([new]))[0], output_codec(handler), handler.raises)
+
+    async def start_in(
+        self,
+        connection: Any,
+        execution_id: str,
+        task_name: str,
+        data: Any = None,
+        *,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        reuse: str = "ended",
+        start_key: str | None = None,
+    ) -> ExecutionHandle[Any]:
+        """Do the same as `start` within the caller's transaction: it is durable, and seen by workers, when that commits.
+
+        `connection` is a SQLAlchemy `AsyncConnection` or `AsyncSession` to the database that Zart uses; on PostgreSQL also one of
+        asyncpg's. On SQLite the transaction holds the one write lock from then on.
+
+        Raises:
+            NotSupported: the storage has no transactions.
+            TypeError: the connection is none of these, or one to another database.
+        """
+        new = self._new(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
+        return self._handle(new, (await self._bound(connection).start([new]))[0], ANY)
+
+    async def start_for_in(
+        self,
+        connection: Any,
+        handler: TaskHandler[D, O] | type[TaskHandler[D, O]],
+        execution_id: str,
+        data: D,
+        *,
+        task_name: str | None = None,
+        delay: Duration | None = None,
+        at: datetime | None = None,
+        queue: str | None = None,
+        reuse: str = "ended",
+        start_key: str | None = None,
+    ) -> ExecutionHandle[O]:
+        """Do the same as `start_for` within the caller's transaction; see `start_in`."""
+        name = task_name or handler.name
+        new = self._new(execution_id, name, data_codec(handler), data, delay, at, queue or handler.queue, reuse, start_key)
+        return self._handle(new, (await self._bound(connection).start([new]))[0], output_codec(handler), handler.raises)
+
+    def _bound(self, connection: Any) -> Bound:
+        if not isinstance(self.scheduler, Transactional):
+            raise NotSupported("this storage has no transactions; use a SQL database, such as sqlite:/// or postgresql://")
+        return self.scheduler.bind(connection)
 
     async def start_many(self, items: Iterable[tuple[str, str, Any]]) -> list[ExecutionHandle[Any]]:
         """Start many executions, given as (execution_id, task_name, data), in order; one round trip per thousand.
@@ -226,17 +196,14 @@ class DurableScheduler:
             "default" if queue is None else check_name(queue, "queue"),
             Reuse(reuse),
             None if delay is None else micros(to_timedelta(delay, "delay")),
-            None if at is None else instant(at),
+            None if at is None else instant(at, "at"),
         )
 
-    def _handle(
-        self, new: NewExecution, started: Started, output: Codec, raises: tuple[type[BaseException], ...] = ()
-    ) -> ExecutionHandle[Any]:
+    def _handle(self, new: NewExecution, started: Started, output: Codec, raises: ErrorTypes = ()) -> ExecutionHandle[Any]:
         if not started.accepted:
             raise ExecutionAlreadyExists(new.id, started.status)
-        return ExecutionHandle(
-            new.id, new.task, started.run, started.status, moment(started.scheduled_at), self, output, raises
-        )
+        at = moment(started.scheduled_at)
+        return ExecutionHandle(new.id, new.task, started.run, started.status, at, self, output, error_types(raises, "raises"))
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 
@@ -245,6 +212,7 @@ class DurableScheduler:
 
         Raises:
             ExecutionNotFound: no such execution or run.
+            ValueError: a bad id, or a `run` that is no number from 1.
         """
         execution = await self._get(execution_id, run)
         return report(execution, await self.scheduler.history(execution_id, execution.run))
@@ -268,8 +236,7 @@ class DurableScheduler:
         if order not in ("asc", "desc"):
             raise ValueError(f"order must be 'asc' or 'desc', not {order!r}")
         for what, number, least in (("limit", limit, 1), ("offset", offset, 0)):
-            if isinstance(number, bool) or not isinstance(number, int) or number < least:
-                raise ValueError(f"{what} must be a whole number from {least}, not {number!r}")
+            check_number(number, what, least)
         statuses = () if status is None else (ExecutionStatus(status),)
         tasks = () if task_name is None else (task_name,)
         page = await self.scheduler.find(Query(statuses, tasks, limit, offset, after, order == "desc"))
@@ -345,22 +312,23 @@ class DurableScheduler:
         return await handle.result(timeout)
 
     async def _get(self, execution_id: str, run: int | None) -> Execution:
-        execution = await self.scheduler.get(check_name(execution_id, "execution id"), run)
+        execution = await self.scheduler.get(check_name(execution_id, "execution id"), _checked(run))
         if execution is None:
-            raise ExecutionNotFound(execution_id)
+            known = run is not None and await self.scheduler.get(execution_id) is not None
+            raise ExecutionNotFound(execution_id, run if known else None)
         return execution
 
     # ---- acting -----------------------------------------------------------------------------------------------------
 
-    async def cancel(self, execution_id: str) -> bool:
+    async def cancel(self, execution_id: str, *, run: int | None = None) -> bool:
         """Cancel an execution: at once when pending or waiting, within two seconds when running.
 
-        Returns whether this call cancelled it; False when it had ended.
+        Returns whether this call cancelled it; False when it, or the `run` that is meant, had ended.
 
         Raises:
-            ExecutionNotFound: no such execution.
+            ExecutionNotFound: no such execution or run.
         """
-        found = await self.scheduler.cancel([check_name(execution_id, "execution id")])
+        found = await self.scheduler.cancel([check_name(execution_id, "execution id")], _checked(run))
         if execution_id not in found:
             raise ExecutionNotFound(execution_id)
         return found[execution_id][1]
@@ -378,17 +346,49 @@ class DurableScheduler:
             ExecutionFinished: it has ended, or `run` is not its current run.
             PayloadTooLarge: the payload is too large to save.
         """
+        event = self._event(execution_id, event_name, payload, event_id, run)
+        return _delivered(event, (await self.scheduler.deliver([event]))[0])
+
+    async def offer_event_in(
+        self,
+        connection: Any,
+        execution_id: str,
+        event_name: str,
+        payload: Any = None,
+        *,
+        event_id: str | None = None,
+        run: int | None = None,
+    ) -> Delivery:
+        """Do the same as `offer_event` within the caller's transaction, as `start_in` does for `start`.
+
+        Until that ends, the execution can save nothing: keep it short.
+
+        Raises:
+            NotSupported: the storage has no transactions.
+            TypeError: no connection to the database that Zart uses.
+        """
+        event = self._event(execution_id, event_name, payload, event_id, run)
+        return _delivered(event, (await self._bound(connection).deliver([event]))[0])
+
+    def _event(self, execution_id: str, event_name: str, payload: Any, event_id: str | None, run: int | None) -> Event:
         check_name(execution_id, "execution id")
         what = f"the payload of event {check_name(event_name, 'event name')!r}"
         text, _ = event_codec(payload).through(payload, what)
         check_size(text, self._payload_limit, what)
         key = str(self._randomness.uuid()) if event_id is None else check_name(event_id, "event_id")
-        delivery = (await self.scheduler.deliver([Event(execution_id, event_name, text, key, run)]))[0]
-        if delivery is Delivery.UNKNOWN:
-            raise ExecutionNotFound(execution_id)
-        if delivery is Delivery.FINISHED:
-            raise ExecutionFinished(execution_id)
-        return delivery
+        return Event(execution_id, event_name, text, key, _checked(run))
+
+
+def _delivered(event: Event, delivery: Delivery) -> Delivery:
+    if delivery is Delivery.UNKNOWN:
+        raise ExecutionNotFound(event.execution_id)
+    if delivery is Delivery.FINISHED:
+        raise ExecutionFinished(event.execution_id)
+    return delivery
+
+
+def _checked(run: int | None) -> int | None:
+    return None if run is None else check_number(run, "run")
 
 
 def event_codec(payload: Any) -> Codec:

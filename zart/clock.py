@@ -6,7 +6,8 @@ every backend; `datetime` appears only where users see it.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -22,12 +23,15 @@ LATEST: Instant = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 """The last instant: datetimes end there, and some time zones' even before."""
 
 
-def instant(moment: datetime) -> Instant:
-    """Return the instant of an aware datetime.
+def instant(moment: datetime, what: str = "moment") -> Instant:
+    """Return the instant of an aware datetime; `what` names the parameter in the error.
 
     Raises:
         ValueError: the datetime is naive.
+        TypeError: it is no datetime.
     """
+    if not isinstance(moment, datetime):
+        raise TypeError(f"{what} must be an aware datetime such as datetime.now(UTC), not {moment!r}")
     if moment.tzinfo is None:
         raise ValueError(f"{moment!r} has no time zone; write e.g. datetime.now(UTC)")
     return min((moment - _EPOCH) // _MICROSECOND, LATEST)
@@ -79,3 +83,40 @@ class SystemClock:
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Set a timer on the running event loop."""
         return asyncio.get_running_loop().call_later(seconds, callback, context=Context())
+
+
+async def pause(clock: Clock, seconds: float) -> None:
+    """Do nothing for a while, by the clock."""
+    rang = asyncio.Event()
+    timer = clock.call_later(seconds, rang.set)
+    try:
+        await rang.wait()
+    finally:
+        timer.cancel()
+
+
+@asynccontextmanager
+async def limited(clock: Clock, seconds: float, said: str) -> AsyncIterator[None]:
+    """Do what is inside for so long at most, by the clock; `said` are the error's words.
+
+    Raises:
+        TimeoutError: it took longer, and was cancelled.
+    """
+    task = asyncio.current_task()
+    passed = False
+
+    def give_up() -> None:
+        nonlocal passed
+        passed = True
+        if task is not None:
+            task.cancel()
+
+    timer = clock.call_later(seconds, give_up)
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        if passed and task is not None and not task.uncancel():
+            raise TimeoutError(said) from error
+        raise
+    finally:
+        timer.cancel()

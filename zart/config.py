@@ -8,12 +8,11 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from zart.durations import Duration, to_timedelta
-from zart.ids import check_name
+from zart.ids import check_name, check_number
 
 
 def _positive(_instance: object, attribute: Any, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{attribute.name} must be a whole number from 1, not {value!r}")
+    check_number(value, attribute.name)
 
 
 def _above_zero(length: timedelta, what: str) -> timedelta:

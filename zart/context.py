@@ -3,32 +3,36 @@
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, TypeVar, TypeVarTuple, cast, overload
 
 from attrs import field, frozen
 
-from zart.calls import StepCall
+from zart.calls import StepCall, is_coroutine_function
 from zart.clock import instant, micros, moment
 from zart.codec import ANY, codec_for
 from zart.durations import Duration, to_timedelta
 from zart.errors import DuplicateStepName, ZartError
-from zart.ids import check_name
+from zart.ids import LONGEST_NAME, check_name
 from zart.operations import Capture, Desk, EventWait, ExecutionInfo, Operation, Sleep
 from zart.outcome import BusinessErr, Ok, StepOutcome, ZartErr
 from zart.retry import ErrorTypes, RetryConfig
 from zart.status import StepKind
 from zart.steps import UNSET, AnyStep, Step, TimeoutScope, result_codec, step_options
+from zart.transactions import TransactionCall, Transactions
 from zart.turns import Turns
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 D = TypeVar("D")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
 
 
 @frozen(eq=False)
-class StepHandle(Generic[T]):
+class StepHandle(Generic[T_co]):
     """A step that runs on its own; collect it with `TaskContext.wait`."""
 
-    step: Step[T]
+    step: Step[T_co]
     operation: Operation = field(repr=False)
     """The engine's view of it."""
 
@@ -46,8 +50,9 @@ class TaskContext:
     on a name's second use.
     """
 
-    def __init__(self, desk: Desk, turns: Turns) -> None:
+    def __init__(self, desk: Desk, turns: Turns, transactions: Callable[[], Transactions]) -> None:
         self._desk = desk
+        self._transactions = transactions
         self.turns = turns
         """How the engine knows when the body rests; nothing for users."""
         self._waits: dict[str, int] = {}
@@ -61,8 +66,21 @@ class TaskContext:
     async def step(
         self,
         name: str,
-        fn: Callable[..., Awaitable[T]],
-        *args: Any,
+        fn: Callable[[*Ts], object],
+        *args: *Ts,
+        returns: type[R],
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> R: ...
+
+    @overload
+    async def step(
+        self,
+        name: str,
+        fn: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
         returns: Any = UNSET,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
@@ -74,8 +92,8 @@ class TaskContext:
     async def step(
         self,
         name: str,
-        fn: Callable[..., T],
-        *args: Any,
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
         returns: Any = UNSET,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
@@ -87,7 +105,7 @@ class TaskContext:
         self,
         name: str,
         fn: Callable[..., Any],
-        *args: Any,
+        *args: *Ts,
         returns: Any = UNSET,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
@@ -117,8 +135,21 @@ class TaskContext:
         self,
         name: str,
         retry: RetryConfig,
-        fn: Callable[..., Awaitable[T]],
-        *args: Any,
+        fn: Callable[[*Ts], object],
+        *args: *Ts,
+        returns: type[R],
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> R: ...
+
+    @overload
+    async def step_with_retry(
+        self,
+        name: str,
+        retry: RetryConfig,
+        fn: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
         returns: Any = UNSET,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
@@ -130,8 +161,8 @@ class TaskContext:
         self,
         name: str,
         retry: RetryConfig,
-        fn: Callable[..., T],
-        *args: Any,
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
         returns: Any = UNSET,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
@@ -143,7 +174,7 @@ class TaskContext:
         name: str,
         retry: RetryConfig,
         fn: Callable[..., Any],
-        *args: Any,
+        *args: *Ts,
         returns: Any = UNSET,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
@@ -160,8 +191,8 @@ class TaskContext:
 
     async def outcome(self, step: AnyStep[T]) -> StepOutcome[T]:
         """Return what the step came to, as a value made for `match`: `Ok`, `BusinessErr` or `ZartErr`."""
-        plain = step.as_step()
-        return await self._outcome(plain, self._desk.perform(StepCall.of(self._desk, plain)))
+        call: Operation = StepCall.of(self._desk, step.as_step())
+        return await self._outcome(call, self._desk.perform(call))
 
     async def step_or(self, step: AnyStep[T], default: D) -> T | D:
         """Return the step's value, or `default` on any failure."""
@@ -190,15 +221,23 @@ class TaskContext:
         return StepHandle(plain, operation)
 
     async def wait(self, handles: Iterable[StepHandle[T]]) -> list[StepOutcome[T]]:
-        """Return the outcomes in the order of the handles; one failure fails neither the call nor its siblings."""
-        return [await self._outcome(handle.step, self._desk.outcome_of(handle.operation)) for handle in handles]
+        """Return the outcomes in the order of the handles; one failure fails neither the call nor its siblings.
 
-    async def _outcome(self, step: Step[T], performing: Awaitable[Any]) -> StepOutcome[T]:
+        Raises:
+            TypeError: something that is no handle.
+        """
+        given = list(handles)
+        for each in given:
+            if not isinstance(each, StepHandle):
+                raise TypeError(f"wait takes the handles that schedule has returned, not {each!r}")
+        return [await self._outcome(handle.operation, self._desk.outcome_of(handle.operation)) for handle in given]
+
+    async def _outcome(self, operation: Operation, performing: Awaitable[Any]) -> StepOutcome[Any]:
         try:
-            return Ok(cast("T", await performing))
+            return Ok(await performing)
         except DuplicateStepName:  # a mistake in the body, not an outcome
             raise
-        except step.options.raises as error:
+        except operation.declared as error:
             return BusinessErr(error)
         except ZartError as error:
             return ZartErr(error)
@@ -215,6 +254,21 @@ class TaskContext:
             ValueError: the datetime is naive.
         """
         await self._desk.perform(Sleep(self._desk, check_name(name, "name"), None, instant(until)))
+
+    @overload
+    async def wait_for_event(
+        self, event: str, type: type[T], *, name: str | None = None, timeout: Duration | None = None
+    ) -> T: ...
+
+    @overload
+    async def wait_for_event(  # type: ignore[overload-cannot-match] # it does, where mypy would take Any for the type asked for
+        self, event: str, type: type[object], *, name: str | None = None, timeout: Duration | None = None
+    ) -> object: ...
+
+    @overload
+    async def wait_for_event(
+        self, event: str, type: Any = Any, *, name: str | None = None, timeout: Duration | None = None
+    ) -> Any: ...
 
     async def wait_for_event(
         self,
@@ -235,6 +289,11 @@ class TaskContext:
         if name is None:
             number = self._waits[event] = self._waits.get(event, 0) + 1
             name = event if number == 1 else f"{event}#{number}"
+            if len(name) > LONGEST_NAME:
+                raise ValueError(
+                    f"wait number {number} for the event {event[:30]!r}… has no room for its own name within {LONGEST_NAME}"
+                    " characters; give it one with name="
+                )
         length = None if timeout is None else micros(to_timedelta(timeout, "timeout"))
         wait = EventWait(self._desk, check_name(name, "name"), event, codec_for(type), length)
         return await self._desk.perform(wait)
@@ -243,6 +302,35 @@ class TaskContext:
         """Return the value of a pure, synchronous function: the first one, for ever."""
         codec = result_codec(fn, step_options(returns=returns))
         return cast("T", await self._desk.perform(Capture(self._desk, check_name(name, "name"), StepKind.CAPTURE, codec, fn)))
+
+    async def transaction(
+        self,
+        name: str,
+        fn: Callable[[Any, *Ts], Awaitable[T]],
+        *args: *Ts,
+        returns: Any = UNSET,
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> T:
+        """Return what `fn(connection, *args)` returned, where what it wrote on the connection was committed with that result.
+
+        A step for which "at least once" is not enough: effects and checkpoint are one transaction of the storage's own
+        database, so they happen exactly once. `connection` is a SQLAlchemy `AsyncConnection`; commit and roll back are not
+        yours. It is rolled back when the function raises, or idles for a third of the worker's lease; on SQLite, takes that
+        long: there nobody else can write meanwhile. The rest is as for `step`.
+
+        Raises:
+            NotSupported: the storage has no transactions.
+            TypeError: `fn` is not an async function.
+        """
+        if not is_coroutine_function(fn):
+            raise TypeError(f"the function of transaction {name!r} must be async: it awaits what it does on the connection")
+        options = step_options(retry, timeout, timeout_scope, raises, returns)
+        codec = result_codec(fn, options)
+        call = TransactionCall(self._desk, self._transactions(), check_name(name, "step name"), fn, args, options, codec)
+        return cast("T", await self._desk.perform(call))
 
     async def now(self, name: str) -> datetime:
         """Return the current time in UTC by storage's clock; the first one, for ever."""

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from zart.clock import SECOND, Instant, Micros, moment
-from zart.errors import ExecutionFailure, RetriesExhausted
+from zart.errors import ExecutionFailure, RetriesExhausted, TaskError
 from zart.outcome import error_summary, failure_of, save_failure
 from zart.records import Claim, Move, StepRecord
 from zart.registry import Task
@@ -30,6 +30,12 @@ class Ending:
 def capped(due_at: Instant | None, deadline: Instant | None) -> Instant | None:
     """Return the earlier of a time and the execution's deadline."""
     return due_at if deadline is None else deadline if due_at is None else min(due_at, deadline)
+
+
+def crash_loop(claim: Claim) -> ExecutionFailure:
+    """Return the failure of an execution that its workers do not survive."""
+    workers = ", ".join(claim.crashed_workers)
+    return failure_of(TaskError(f"crash loop: {claim.crashes} workers died over it without a saved step: {workers}"))
 
 
 def set_aside(claim: Claim, setbacks: int, reason: str, now: Instant) -> Ending:

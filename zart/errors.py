@@ -77,11 +77,16 @@ class ExecutionAlreadyExists(SchedulerError, ValueError):
 
 
 class ExecutionNotFound(SchedulerError, LookupError):
-    """No execution has this id."""
+    """No execution has this id; or, with `run`, the execution has no such run."""
 
-    def __init__(self, execution_id: str) -> None:
+    def __init__(self, execution_id: str, run: int | None = None) -> None:
         self.execution_id = execution_id
-        super().__init__(f"no execution has the id {execution_id!r}; look at list_executions()")
+        self.run = run
+        super().__init__(
+            f"no execution has the id {execution_id!r}; look at list_executions()"
+            if run is None
+            else f"execution {execution_id!r} has no run {run}; leave the run out for the current one"
+        )
 
 
 class ExecutionFinished(SchedulerError):
@@ -127,7 +132,8 @@ class IdempotencyMismatch(SchedulerError, ValueError):
 
     def __init__(self, execution_id: str, difference: str) -> None:
         self.execution_id = execution_id
-        super().__init__(f"execution {execution_id!r} was started with another {difference}; use another id for different work")
+        other = "other data" if difference == "data" else f"another {difference}"
+        super().__init__(f"execution {execution_id!r} was started with {other}; use another id for different work")
 
 
 class PayloadTooLarge(SchedulerError, ValueError):

@@ -1,7 +1,7 @@
 """The class that users subclass to write a durable workflow."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from zart.context import TaskContext
 from zart.durations import Duration
@@ -9,8 +9,8 @@ from zart.errors import ExecutionFailure
 from zart.ids import check_name
 from zart.retry import ErrorTypes, RetryConfig
 
-Data = TypeVar("Data")
-Output = TypeVar("Output")
+Data = TypeVar("Data", contravariant=True)  # noqa: PLC0105 # users meet the names, and not the variance
+Output = TypeVar("Output", covariant=True)  # noqa: PLC0105 # as above
 
 
 class TaskHandler(ABC, Generic[Data, Output]):
@@ -35,7 +35,7 @@ class TaskHandler(ABC, Generic[Data, Output]):
     """
 
     name: str
-    queue: ClassVar[str] = "default"
+    queue: str = "default"
     max_retries: int = 0
     retry: RetryConfig | None = None
     timeout: Duration | None = None

@@ -22,6 +22,7 @@ logger: logging.Logger = logging.getLogger("zart.heartbeat")
 
 STALL_WARNING = 3.0
 """Seconds without a turn of the loop after which the thread says where it hangs."""
+_TRUSTED = 10.0  # seconds; clocks of machines part by less than a millisecond in them
 
 
 @define
@@ -29,18 +30,23 @@ class StorageTime:
     """Storage's clock as a worker sees it: the last time it was told, moved on with monotonic time; never ahead."""
 
     _clock: Clock
-    _told: Instant = 0
-    _at: float = 0.0
+    _told: tuple[Instant, float] = (0, 0.0)
+    """What it was told and when; one value, because the heartbeat's thread writes it too."""
 
     def tell(self, now: Instant) -> None:
         """Take storage's time from an answer that has just come in."""
         at = self._clock.monotonic()
-        if now > self.now() or not self._told:  # an answer that was long on its way tells an old time
-            self._told, self._at = now, at
+        told, before = self._told
+        # An answer that was long on its way tells an old time. But no two clocks run alike, and one can be set back: after a
+        # while any answer is nearer the truth than what was told before it.
+        if at - before > _TRUSTED or now > told + round((at - before) * SECOND):
+            self._told = now, at
 
     def now(self) -> Instant:
         """Return the time."""
-        return self._told + int((self._clock.monotonic() - self._at) * SECOND)
+        told, at = self._told
+        # Rounded, not cut: 0.2 s between two floats may be a hair less, and a timer that rang in time would count as early.
+        return told + round((self._clock.monotonic() - at) * SECOND)
 
 
 @define(eq=False)
@@ -50,10 +56,13 @@ class Heartbeat:
     scheduler: Scheduler
     clock: Clock
     beat: WorkerBeat
-    held: Callable[[], Sequence[Held]]
+    held: Callable[[], tuple[Sequence[Held], bool]]
+    """What the worker holds, and whether that is all: no claim was in flight when it began to look."""
     last_good: float = field(init=False, default=float("-inf"))
     """When the last successful beat was sent, in monotonic seconds."""
     _fresh_until: float = field(init=False, default=float("-inf"))
+    _told: Instant | None = field(init=False, default=None)
+    """Storage's time as the last good beat brought it; not moved on, so that no drift of clocks can put it ahead."""
 
     @property
     def lease(self) -> float:
@@ -69,11 +78,21 @@ class Heartbeat:
         sent = self.clock.monotonic()
         # Whoever is new, or was away, must not declare others dead: after an outage all leases have run out, not only theirs.
         in_time = sent - self.last_good < self.lease
+        told = self._told  # before the look: a claim of after that time may be missing in what is held
+        held, is_all = self.held()
         reply = await self.scheduler.beat(
-            evolve(self.beat, held=tuple(self.held()), register=register, leaving=leaving, in_time=in_time)
+            evolve(
+                self.beat,
+                held=tuple(held),
+                held_at=told if is_all else None,
+                register=register,
+                leaving=leaving,
+                in_time=in_time,
+            )
         )
         if reply.alive:
             self.last_good = sent
+            self._told = reply.now
             self._fresh_until = sent + self.lease - min(1.0, self.lease / 3)
         return reply
 

@@ -1,4 +1,4 @@
-"""Randomness and identifiers: the port, its real implementation, and the rule for names."""
+"""Randomness and identifiers: the port, its real implementation, and the rules for names and numbers."""
 
 import random
 import sys
@@ -56,3 +56,14 @@ def check_name(name: str, what: str) -> str:
         if unicodedata.category(character) in _REFUSED_CATEGORIES:
             raise ValueError(f"{what} {name!r} has a control or format character at position {position}; use printable text")
     return name
+
+
+def check_number(number: int, what: str, least: int = 1) -> int:
+    """Return a number that keeps the rule: whole, and not below `least`; a bool is none.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(number, bool) or not isinstance(number, int) or number < least:
+        raise ValueError(f"{what} must be a whole number from {least}, not {number!r}")
+    return number

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from zart.clock import Clock, micros
+from zart.clock import Clock, micros, pause
 from zart.config import WorkerConfig
 from zart.errors import SchedulerError
 from zart.heartbeat import Heartbeat, Pulse, StorageTime
@@ -33,11 +33,10 @@ class Membership:
         clock: Clock,
         randomness: Randomness,
         spawner: Spawner,
-        held: Callable[[], Sequence[Held]],
+        held: Callable[[], tuple[Sequence[Held], bool]],
         told: Callable[[BeatReply], None],
         expelled: Callable[[], None],
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
-        sleep: Callable[[float], Coroutine[Any, Any, None]],
     ) -> None:
         self._scheduler = scheduler
         self._config = config
@@ -49,7 +48,6 @@ class Membership:
         self._told = told
         self._expelled = expelled
         self._spawn = spawn
-        self._sleep = sleep
         self.time: StorageTime = StorageTime(clock)
         self._heartbeat = self._new_identity()
         self._pulse: Pulse | None = None
@@ -112,15 +110,15 @@ class Membership:
             self._spawn(self._join_again(), "zart-rejoin")
 
     async def _join_again(self) -> None:
-        pause = _FIRST_PAUSE
+        gap = _FIRST_PAUSE
         while True:
             try:
                 await self.join()
                 break
             except SchedulerError as error:
-                logger.warning("joining again failed, trying again in %.1f s: %s", pause, error)
-                await self._sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                logger.warning("joining again failed, trying again in %.1f s: %s", gap, error)
+                await pause(self._clock, gap)
+                gap = min(gap * 2, _LONGEST_PAUSE)
         if self._with_pulse and not self._left:
             self.keep_alive()
         self._rejoining = False

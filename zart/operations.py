@@ -20,6 +20,7 @@ from zart.observe import Observer
 from zart.outcome import error_through, save_error, step_failed
 from zart.records import StepRecord
 from zart.replay import Mailbox
+from zart.scheduler import OpenTransaction
 from zart.spawner import Spawner
 from zart.status import Phase, StepKind
 
@@ -51,6 +52,8 @@ class Surroundings(Protocol):
     spawner: Spawner
     observer: Observer
     payload_limit: int
+    open_transaction: OpenTransaction | None
+    """Opens a transaction of the storage's own database; None where it has none."""
 
     def now(self) -> Instant:
         """Return storage's time, never ahead of it."""
@@ -89,6 +92,10 @@ class Desk(Protocol):
 
     def settle(self, operation: "Operation", ok: bool, payload: str | None, value: Any) -> None:
         """Save the outcome and hand it over in its turn."""
+        ...
+
+    def outcome_record(self, operation: "Operation", ok: bool, payload: str | None, value: Any) -> StepRecord:
+        """Settle an operation without saving it: return the record for whoever does that."""
         ...
 
     def ask(self, operation: "Operation") -> None:
@@ -280,7 +287,7 @@ class EventWait(Operation):
         mailbox = self.desk.mailbox
         while (letter := mailbox.oldest(self.event)) is not None:
             try:
-                value = self.codec.decode(letter.payload)
+                value = self.codec.decode(letter.payload, "its payload")
             except DeserializationError as error:
                 reason = f"event {self.event!r} number {letter.seq} was set aside by wait {self.name!r}: {error}"
                 mailbox.set_aside(letter, reason)

@@ -1,4 +1,11 @@
-"""What one execution has to say to storage, in order, until the journal takes it."""
+"""What one execution has to say to storage, in order, until the journal takes it.
+
+A record's number is its outcome's turn, so outcomes are handed over in the order of their numbers, live as on replay. What a
+transaction saves goes its own way and could overtake the journal; so while it is *apart* the journal gets nothing of this
+execution, and when it has landed it waits for what was numbered before it.
+"""
+
+from itertools import chain
 
 from zart.journal import Author, Journal
 from zart.operations import Operation
@@ -11,7 +18,7 @@ Line = tuple[Operation | None, StepRecord]
 class Outbox:
     """The unsaved records of a run and its Move; numbers them when the journal takes them."""
 
-    __slots__ = ("_author", "_journal", "_next_seq", "_queued", "in_flight", "lines", "move")
+    __slots__ = ("_author", "_journal", "_next_seq", "_queued", "apart", "in_flight", "late", "lines", "move")
 
     def __init__(self, journal: Journal, author: Author, next_seq: int) -> None:
         self._journal = journal
@@ -20,12 +27,16 @@ class Outbox:
         self._queued = False
         self.lines: list[Line] = []
         self.in_flight: list[Line] = []
+        self.apart: list[Line] = []
+        """What transactions are saving."""
+        self.late: list[Line] = []
+        """What they have saved, while something before it is still under way."""
         self.move: Move | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether all that was said is durable."""
-        return not self.lines and not self.in_flight and self.move is None
+        return not (self.lines or self.in_flight or self.apart or self.late or self.move)
 
     def add(self, operation: Operation | None, record: StepRecord) -> None:
         """Say something."""
@@ -51,7 +62,7 @@ class Outbox:
     def take(self, token: Token, seen: int) -> Commit | None:
         """Return everything unsaved as one commit; None when there is nothing (any more)."""
         lines = self.lines
-        if not lines and self.move is None:
+        if self.apart or not (lines or self.move):
             self._queued = False
             return None
         self.lines = []
@@ -59,8 +70,9 @@ class Outbox:
         seq = self._next_seq
         records = []
         for _, record in lines:
-            record.seq = seq
-            seq += 1
+            if not record.seq:  # else it has been on its way before
+                record.seq = seq
+                seq += 1
             records.append(record)
         self._next_seq = seq
         return Commit(token, records, seen, self.move)
@@ -73,9 +85,29 @@ class Outbox:
 
     def again(self, lines: list[Line]) -> None:
         """Put back what storage was too busy to take, before what was said since."""
-        self._next_seq -= len(lines)
         self.lines = lines + self.lines
         self.send()
+
+    def set_apart(self, line: Line) -> None:
+        """Number a record that a transaction is about to save."""
+        line[1].seq = self._next_seq
+        self._next_seq += 1
+        self.apart.append(line)
+
+    def rejoin(self, line: Line, *, saved: bool) -> None:
+        """Learn what has become of it; if nothing, its number stays unused."""
+        self.apart = [one for one in self.apart if one is not line]
+        if saved:
+            self.late.append(line)
+        self.send_rest()
+
+    def ripe(self) -> list[Line]:
+        """Return what transactions have saved and nothing comes before, in order."""
+        open_ = [record.seq for _, record in chain(self.lines, self.in_flight, self.apart) if record.seq]
+        first = min(open_, default=self._next_seq)
+        ripe = [line for line in self.late if line[1].seq < first]
+        self.late = [line for line in self.late if line[1].seq >= first]
+        return sorted(ripe, key=lambda line: line[1].seq)
 
     def withdraw(self, operation: Operation) -> None:
         """Take back what was said of an operation and has not left."""
@@ -83,7 +115,7 @@ class Outbox:
 
     def has_sent(self, operation: Operation) -> bool:
         """Whether something about the operation is on its way."""
-        return any(one is operation for one, _ in self.in_flight)
+        return any(one is operation for one, _ in chain(self.in_flight, self.apart, self.late))
 
     def close(self) -> None:
         """Forget everything, and say nothing more."""

@@ -125,7 +125,7 @@ SUSPECT = 2
 """From so many crashes in a row on, an execution is a suspect: claimed one at a time."""
 
 
-@frozen
+@define
 class Claim:
     """An execution handed to a worker, with all it needs to go on."""
 
@@ -146,7 +146,7 @@ class Claim:
     now: Instant
 
 
-@frozen
+@define
 class Move:
     """What becomes of an execution that its worker lets go.
 
@@ -234,6 +234,10 @@ class WorkerBeat:
 
     `in_time` says that the worker's previous beat came within its lease: only then may it declare others dead. On `leaving`,
     whatever the worker still holds becomes due at once without counting as a crash.
+
+    `held_at` is a time of storage's, as the worker was told it and so never ahead of the truth, that had passed when `held` was
+    all that the worker held and no claim of its was in flight; None when one was. What runs under the worker since before then
+    and is not in `held` was claimed with a reply that never came: storage hands it back.
     """
 
     worker: str
@@ -241,6 +245,7 @@ class WorkerBeat:
     queues: tuple[str, ...]
     tasks: tuple[str, ...]
     held: Sequence[Held] = ()
+    held_at: Instant | None = None
     about: str = ""
     """Host and process id, for people."""
     register: bool = False

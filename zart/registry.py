@@ -1,21 +1,34 @@
 """Names to handlers: typed outside, erased inside."""
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import Any, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_type_hints, overload
 
 from attrs import field, frozen
 
 from zart.calls import is_coroutine_function
 from zart.clock import Micros, micros
 from zart.codec import Codec, codec_for
-from zart.durations import to_timedelta
-from zart.errors import UnknownTask
+from zart.decorators import (
+    CompensatedDecorator,
+    DurableDecorator,
+    DurableFunction,
+    StepDecorator,
+    TypedStepDecorator,
+    zart_durable,
+    zart_step,
+)
+from zart.durations import Duration, to_timedelta
+from zart.errors import ExecutionFailure, UnknownTask
 from zart.handler import TaskHandler
 from zart.ids import check_name
-from zart.retry import RetryConfig, error_types
-from zart.steps import UNSET, type_argument
+from zart.retry import ErrorTypes, RetryConfig, error_types
+from zart.steps import UNSET, TimeoutScope, type_argument
+
+T = TypeVar("T")
+D = TypeVar("D")
+O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D
 
 
 @frozen(eq=False)
@@ -109,6 +122,93 @@ class Registry:
             raise ValueError(f"task {task.name!r} is registered already; give one of the two another name")
         self._tasks[task.name] = task
 
+    @overload
+    def durable(
+        self,
+        name: str | None = None,
+        *,
+        on_failure: None = None,
+        timeout: Duration | None = None,
+        max_retries: int = 0,
+        retry: RetryConfig | None = None,
+        queue: str = "default",
+        failure_timeout: Duration = "10m",
+        raises: ErrorTypes = (),
+    ) -> DurableDecorator: ...
+
+    @overload
+    def durable(
+        self,
+        name: str | None = None,
+        *,
+        on_failure: Callable[[D, ExecutionFailure], Awaitable[NoReturn]],
+        timeout: Duration | None = None,
+        max_retries: int = 0,
+        retry: RetryConfig | None = None,
+        queue: str = "default",
+        failure_timeout: Duration = "10m",
+        raises: ErrorTypes = (),
+    ) -> DurableDecorator: ...
+
+    @overload
+    def durable(
+        self,
+        name: str | None = None,
+        *,
+        on_failure: Callable[[D, ExecutionFailure], Awaitable[O]],
+        timeout: Duration | None = None,
+        max_retries: int = 0,
+        retry: RetryConfig | None = None,
+        queue: str = "default",
+        failure_timeout: Duration = "10m",
+        raises: ErrorTypes = (),
+    ) -> CompensatedDecorator[D, O]: ...
+
+    def durable(self, name: str | None = None, **options: Any) -> Any:
+        """Make a handler out of an async function, as `zart_durable` does, and register it here.
+
+        Raises:
+            ValueError: the name is taken, or bad.
+            TypeError: as for `zart_durable`, or the function's types cannot be stored.
+        """
+        decorate = zart_durable(name, **options)
+
+        def decorate_and_register(fn: Callable[..., Awaitable[Any]]) -> DurableFunction[Any, Any]:
+            handler: DurableFunction[Any, Any] = decorate(fn)
+            self.register(handler)
+            return handler
+
+        return decorate_and_register
+
+    @overload
+    @staticmethod
+    def step(
+        name: str,
+        *,
+        returns: type[T],
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> TypedStepDecorator[T]: ...
+
+    @overload
+    @staticmethod
+    def step(
+        name: str,
+        *,
+        returns: Any = UNSET,
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+    ) -> StepDecorator: ...
+
+    @staticmethod
+    def step(name: str, **options: Any) -> Any:
+        """Make steps out of a function; the same as `zart_step`, which raises the same. Steps are not registered anywhere."""
+        return zart_step(name, **options)
+
     def __getitem__(self, name: str) -> Task:
         """Return a task by name.
 
@@ -141,6 +241,8 @@ def _check_arity(method: Callable[..., Any], wanted: tuple[str, ...]) -> None:
 
 
 def _declared(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]], position: int, annotation: str) -> Any:
+    if isinstance(handler, DurableFunction):
+        return handler.output_type if position else handler.data_type
     cls = handler if isinstance(handler, type) else type(handler)
     argument = type_argument(cls, TaskHandler, position)
     if argument is not UNSET:

@@ -8,7 +8,8 @@ from attrs import field, frozen
 
 from zart.clock import Instant, moment
 from zart.codec import ANY
-from zart.outcome import error_summary, failure_fields
+from zart.errors import RetryExhausted, StepFailed
+from zart.outcome import attempt_summary, error_summary, failure_fields, load_error
 from zart.records import Execution, History, StepRecord
 from zart.replay import body_record
 from zart.status import ExecutionStatus, Phase, StepKind
@@ -21,7 +22,8 @@ class StepStatusInfo:
     `status` is "completed", "failed", "waiting" (a timer, an event, or the next attempt), "running" (begun and not settled),
     "abandoned" (begun, and the execution or its body ended without it), or "retried" (failed, and run again by a later attempt
     of the execution). `result` is the saved value as JSON-like data, `error` the last error in one line, `errors` those of all
-    failed attempts, oldest first.
+    failed attempts, oldest first, `traceback` that of the function's last error as text. `attempts` counts the calls that came
+    to something; one that was cut off by the death of its worker has left no trace.
     """
 
     name: str
@@ -33,6 +35,7 @@ class StepStatusInfo:
     started_at: datetime | None = None
     completed_at: datetime | None = None
     errors: tuple[str, ...] = ()
+    traceback: str | None = None
 
 
 @frozen
@@ -89,7 +92,7 @@ def report(execution: Execution, history: History | None = None) -> DurableExecu
         execution.attempt,
         execution.run,
         waits,
-        _reason(execution),
+        _reason(execution, steps),
         steps,
         execution.result,
     )
@@ -107,10 +110,21 @@ def _result(execution: Execution) -> Any:
             return None
 
 
-def _reason(execution: Execution) -> str | None:
-    if execution.status is ExecutionStatus.PENDING and not execution.served and execution.reason is None:
+def _reason(execution: Execution, steps: Sequence[StepStatusInfo]) -> str | None:
+    if execution.status is ExecutionStatus.RUNNING and not execution.served:
+        # Its own worker would serve it. Somebody else's would take over from it within a beat.
+        return f"worker {execution.worker} has let its lease run out, and there is no other for {execution.task}"
+    if execution.reason is not None:
+        return execution.reason
+    if execution.status is ExecutionStatus.PENDING and not execution.served:
         return f"no worker for {execution.task}"
-    return execution.reason
+    # A letter that nobody could read was the reason of one park only; who looks later wants to know of it as well.
+    misfits = (f"an event for wait {step.name!r} was set aside: {step.error}" for step in steps if _is_misfit(step))
+    return next(misfits, None)
+
+
+def _is_misfit(step: StepStatusInfo) -> bool:
+    return step.kind == StepKind.EVENT and step.status == "waiting" and step.error is not None
 
 
 def _moment(at: Instant | None) -> datetime | None:
@@ -151,8 +165,9 @@ def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) 
     error = None if last.ok else error_summary(payload or "")
     # The outcome's own beginning is that of the last claim; a wait that was parked has begun long before.
     began = records[0].at if records[0].phase is Phase.OPENED else last.started_at
+    trace = _traceback(records)
     return StepStatusInfo(
-        last.name, str(last.kind), status, last.attempts, result, error, _moment(began or None), moment(last.at), errors
+        last.name, str(last.kind), status, last.attempts, result, error, _moment(began or None), moment(last.at), errors, trace
     )
 
 
@@ -162,7 +177,16 @@ def _unsettled(records: Sequence[StepRecord], status: str | None = None) -> Step
     errors = _errors(records)
     error = errors[-1] if errors else None
     found = status or ("waiting" if waits else "running")
-    return StepStatusInfo(last.name, str(last.kind), found, last.attempts, None, error, moment(records[0].at), None, errors)
+    began, trace = moment(records[0].at), _traceback(records)
+    return StepStatusInfo(last.name, str(last.kind), found, last.attempts, None, error, began, None, errors, trace)
+
+
+def _traceback(records: Sequence[StepRecord]) -> str | None:
+    payloads = (record.payload for record in reversed(records) if record.phase is not Phase.OPENED and not record.ok)
+    error = load_error(next(payloads, None) or "", ())
+    if isinstance(error, RetryExhausted):
+        error = error.last_error
+    return error.traceback or None if isinstance(error, StepFailed) else None
 
 
 def _deadline(records: Sequence[StepRecord]) -> datetime | None:
@@ -170,4 +194,8 @@ def _deadline(records: Sequence[StepRecord]) -> datetime | None:
 
 
 def _errors(records: Sequence[StepRecord]) -> tuple[str, ...]:
-    return tuple(error_summary(record.payload or "") for record in records if record.phase is Phase.ATTEMPT)
+    found = [error_summary(record.payload or "") for record in records if record.phase is Phase.ATTEMPT]
+    last = records[-1]
+    if last.phase is Phase.OUTCOME and not last.ok and last.attempts and (error := attempt_summary(last.payload or "")):
+        found.append(error)
+    return tuple(found)

@@ -26,16 +26,8 @@ from attrs import evolve
 from zart.clock import SECOND, Instant, Timer, micros
 from zart.codec import check_size
 from zart.context import TaskContext
-from zart.ending import Ending, body_failed, capped, failed, next_attempt, set_aside
-from zart.errors import (
-    DeadlineExceeded,
-    DeserializationError,
-    ExecutionFailure,
-    NonRetryable,
-    RetryAfter,
-    TaskError,
-    ZartError,
-)
+from zart.ending import Ending, body_failed, capped, crash_loop, failed, next_attempt, set_aside
+from zart.errors import DeadlineExceeded, DeserializationError, ExecutionFailure, NonRetryable, RetryAfter, ZartError
 from zart.journal import Journal
 from zart.operations import ExecutionInfo, Surroundings
 from zart.outbox import Line, Outbox
@@ -46,6 +38,7 @@ from zart.registry import Task
 from zart.replay import Replay
 from zart.stage import Stage
 from zart.status import ExecutionStatus
+from zart.transactions import Transactions
 from zart.turns import CURRENT, Turns
 
 logger: logging.Logger = logging.getLogger("zart.run")
@@ -55,6 +48,7 @@ DIVERGENCE_GRACE = 1.0
 HANG_WARNING = 10.0
 """Seconds after which a body that waits for no operation is reported."""
 APPLIED = Fate.APPLIED
+DURABLE = Committed()
 SOON = SECOND
 """A timer nearer than this keeps a body in memory while slots are free."""
 
@@ -112,10 +106,7 @@ class Run:
         """Start the body, or say at once why it cannot."""
         claim, first = self.claim, self._past.failure
         if claim.crashes >= self._max_crashes:
-            workers = ", ".join(claim.crashed_workers)
-            self._fail(
-                failure_of(TaskError(f"crash loop: {claim.crashes} workers died over it without a saved step: {workers}"))
-            )
+            self._fail(crash_loop(claim))
             return
         if claim.deadline is not None and claim.deadline <= self._host.now():
             self._fail(DeadlineExceeded())
@@ -126,7 +117,7 @@ class Run:
             self._fail(failure_of(error))
             return
         self._stage.info = ExecutionInfo(self.execution_id, claim.task, data, claim.attempt, self.task.retry.max_retries)
-        context = TaskContext(self._stage, self._turns)
+        context = TaskContext(self._stage, self._turns, self._transactions)
         try:
             if first is None:
                 body = self.task.handler.run(context, data)
@@ -142,8 +133,12 @@ class Run:
             left = max(0, claim.deadline - self._host.now()) / SECOND
             self._deadline_timer = self._host.clock.call_later(left, self._deadline_passed)
 
+    def _transactions(self) -> Transactions:
+        return Transactions(self._host.open_transaction, self, self._outbox, self.claim.token)
+
     def lose(self) -> None:
         """Drop everything: the execution is cancelled, or another worker's."""
+        logger.info("execution %s is no longer held: it was cancelled, or taken over", self.execution_id)
         self.detach()
         self._over()
 
@@ -164,7 +159,7 @@ class Run:
 
     def remains(self) -> list[asyncio.Task[Any]]:
         """Return the tasks of the body that have not ended."""
-        return [task for task in (*self._turns.tasks, *self._stage.left) if not task.done()]
+        return [*self._turns.tasks(), *(task for task in self._stage.left if not task.done())]
 
     def _leave(self, ending: Ending) -> None:
         """Detach, and save the last word with whatever is unsaved; the body is cancelled when that has been answered."""
@@ -172,7 +167,9 @@ class Run:
         move = ending.move
         if move.reason is not None:
             move = evolve(move, reason=one_line(move.reason))
-        logger.info("execution %s is %s%s", self.execution_id, move.status, "" if move.reason is None else f": {move.reason}")
+        level = logging.WARNING if move.status is ExecutionStatus.FAILED else logging.INFO
+        why = "" if move.reason is None else f": {move.reason}"
+        logger.log(level, "execution %s is %s%s", self.execution_id, move.status, why)
         for record in ending.records:
             self._outbox.add(None, record)
         self._outbox.end(move)
@@ -248,6 +245,19 @@ class Run:
         self._outbox.send_rest()
         if self._turns.resting:
             self._rested()
+
+    def proceed(self) -> None:
+        """Go on: something has become durable without the journal."""
+        if not self._stage.closed:
+            self._stage.landed((), DURABLE)
+            if self._turns.resting:
+                self._rested()
+
+    def let_go(self, reason: str) -> None:
+        """Save what can be saved and let the execution be claimed again soon."""
+        if not self._stage.closed:
+            logger.warning("execution %s is let go: %s", self.execution_id, reason)
+            self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
 
     def _not_saved(self, answer: Committed, lines: list[Line]) -> None:
         match answer.fate:

@@ -26,24 +26,28 @@ when it waits without a deadline, and after its end.
 5.  `deliver` appends to the mailbox of the execution's current run in order, ignores an `event_id` that the run has, makes a
     *waiting* execution due now, and answers recorded, duplicate, finished or unknown, in the order of the events.
 6.  `cancel` ends what is not finished, raises its fence, and reports for each known id the status now true and whether this
-    call did it.
+    call did it. With `run` it means that run: one of before the last has ended, and one that was never opened is not known.
 7.  `beat` renews the worker's lease and, if it is in time, declares dead whose lease has passed, or lies more than two leases
     in the future. Whatever runs under a worker that is not alive is taken over: fence raised, status pending, due now, at most
     `TAKEOVER` of them per beat, in id order. Each counts one crash and remembers the worker; but if the dead worker held a
     suspect, only that one counts. An execution still running five seconds past its deadline is taken over from a living worker
-    too, and counts nothing. A worker declared dead learns so from its next beat, and may never come back under that id.
+    too, and counts nothing. A worker declared dead learns so from its next beat, and may never come back under that id. With
+    `held_at`, whatever runs under the living worker itself, was claimed before then and is not in `held` under its present
+    fence is handed back: fence raised, status pending, due now, at most `TAKEOVER` of them per beat, in id order, and counts
+    nothing.
 8.  What several rows need is locked in id order.
 9.  One bad row never stops the others: it is *refused* with its reason.
 10. Every operation may be repeated after a lost reply and then answers as the first time, save that a claim's executions come
-    back when their worker's lease ends.
+    back with a later beat of their worker's that says what it holds (`held_at`), or when its lease ends.
 
 Faults of storage itself are `StorageUnavailable` after the backend's own bounded retries; nothing is half done then.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from types import TracebackType
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from zart.records import (
     BeatReply,
@@ -64,7 +68,7 @@ from zart.records import (
 from zart.status import ExecutionStatus
 
 TAKEOVER = 100
-"""How many executions one beat takes over."""
+"""How many executions one beat takes over, and how many it hands back."""
 
 DEADLINE_GRACE = 5_000_000
 """Microseconds past its deadline after which a running execution is taken over."""
@@ -98,8 +102,8 @@ class Scheduler(Protocol):
         """Put events into mailboxes."""
         ...
 
-    async def cancel(self, ids: Collection[str]) -> Mapping[str, tuple[ExecutionStatus, bool]]:
-        """End executions from outside."""
+    async def cancel(self, ids: Collection[str], run: int | None = None) -> Mapping[str, tuple[ExecutionStatus, bool]]:
+        """End executions from outside: their last runs, or this run of each."""
         ...
 
     async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
@@ -145,4 +149,46 @@ class Storage(Scheduler, Inspector, Protocol):
 
     async def migrate(self) -> None:
         """Bring the schema to this version; safe to repeat and to run from several processes at once."""
+        ...
+
+
+class Bound(Protocol):
+    """The part of a scheduler that can be said within somebody's transaction: it counts if that commits, and when it does."""
+
+    async def start(self, new: Sequence[NewExecution]) -> Sequence[Started]:
+        """Open runs."""
+        ...
+
+    async def deliver(self, events: Sequence[Event]) -> Sequence[Delivery]:
+        """Put events into mailboxes."""
+        ...
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
+        """Write what workers have to say. Waits for the executions' locks, so that none is busy, and holds them to the end."""
+        ...
+
+
+OpenTransaction = Callable[[], AbstractAsyncContextManager[tuple[Any, Bound]]]
+
+
+@runtime_checkable
+class Transactional(Protocol):
+    """A scheduler whose storage has transactions that users' own writes can be part of."""
+
+    def bind(self, connection: Any) -> Bound:
+        """Return what speaks within the transaction of a connection to the same database.
+
+        Raises:
+            TypeError: no connection, or one of another kind of database.
+        """
+        ...
+
+    def transaction(self, limit: timedelta) -> AbstractAsyncContextManager[tuple[Any, Bound]]:
+        """Open a transaction of its own: a SQLAlchemy `AsyncConnection`, and what speaks within it. It commits at the end.
+
+        One that is idle, or holds up others, for longer than `limit` is rolled back.
+
+        Raises:
+            StorageUnavailable: it could not be opened, or nobody knows whether it was committed.
+        """
         ...

@@ -153,14 +153,18 @@ class Stage:
             operation.attempts,
             due_at,
             mail,
-            at=self.now(),
+            # Opened when it began, though some steps say so only after a second.
+            at=operation.began_at if phase is Phase.OPENED else self.now(),
         )
         self._outbox.add(operation, record)
 
     def settle(self, operation: Operation, ok: bool, payload: str | None, value: Any) -> None:
         """Save an outcome; it is handed over when it is durable, in its turn."""
-        if operation.settled or self.closed:
-            return
+        if not operation.settled and not self.closed:
+            self._outbox.add(operation, self.outcome_record(operation, ok, payload, value))
+
+    def outcome_record(self, operation: Operation, ok: bool, payload: str | None, value: Any) -> StepRecord:
+        """Settle an operation without saving it: return the record for whoever does that."""
         operation.settled = True
         operation.waits = False
         if operation.timer is not None:
@@ -169,11 +173,10 @@ class Stage:
         operation.value = value
         operation.context = NOWHERE  # which refers to the operation, and a circle is the collector's work
         seen = self.mailbox.seen if not ok and operation.kind is EVENT else None
-        record = StepRecord(
+        return StepRecord(
             0, operation.name, operation.kind, OUTCOME, ok, payload, operation.attempts, None, operation.mail,
             operation.began_at, self.now(), seen,
         )  # fmt: skip
-        self._outbox.add(operation, record)
 
     # ---- what drives it asks for ------------------------------------------------------------------------------------
 
@@ -243,6 +246,8 @@ class Stage:
                     self._remember_failure(record)
             elif record.phase is Phase.ATTEMPT:
                 operation.noted()
+        if self._outbox.late:
+            self._ready.extend((operation, record.seq) for operation, record in self._outbox.ripe() if operation is not None)
         if answer.mail:
             self._match()
 

@@ -6,7 +6,7 @@ expects to find there, and `zart.context` implements it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Generic, Literal, Protocol, TypeVar, cast, get_args, get_origin, overload
+from typing import Any, Generic, Literal, Protocol, TypeVar, TypeVarTuple, cast, get_args, get_origin, overload
 
 from attrs import evolve, field, frozen
 
@@ -19,7 +19,9 @@ from zart.retry import ErrorTypes, RetryConfig, error_types
 from zart.turns import CURRENT, Scope
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
+Ts = TypeVarTuple("Ts")
 TimeoutScope = Literal["global", "per_attempt"]
 
 
@@ -101,7 +103,7 @@ def current(what: str, mend: str) -> Performer:
 
 
 @frozen(slots=True)
-class Step(Generic[T]):
+class Step(Generic[T_co]):
     """A named call that has not run yet. Awaiting it inside a handler performs it, once and for all.
 
     Make one with `Step.of`, or with a function that `@zart_step` has decorated.
@@ -124,8 +126,22 @@ class Step(Generic[T]):
     def of(
         cls,
         name: str,
-        fn: Callable[..., Awaitable[U]],
-        *args: Any,
+        fn: Callable[[*Ts], object],
+        *args: *Ts,
+        retry: RetryConfig | None = None,
+        timeout: Duration | None = None,
+        timeout_scope: TimeoutScope = "global",
+        raises: ErrorTypes = (),
+        returns: type[U],
+    ) -> "Step[U]": ...
+
+    @overload
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        fn: Callable[[*Ts], Awaitable[U]],
+        *args: *Ts,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
@@ -138,8 +154,8 @@ class Step(Generic[T]):
     def of(
         cls,
         name: str,
-        fn: Callable[..., U],
-        *args: Any,
+        fn: Callable[[*Ts], U],
+        *args: *Ts,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
@@ -152,7 +168,7 @@ class Step(Generic[T]):
         cls,
         name: str,
         fn: Callable[..., Any],
-        *args: Any,
+        *args: *Ts,
         retry: RetryConfig | None = None,
         timeout: Duration | None = None,
         timeout_scope: TimeoutScope = "global",
@@ -162,15 +178,15 @@ class Step(Generic[T]):
         """Return a step that calls `fn(*args)`; the options are those of `TaskContext.step`."""
         return Step(name, fn, args, step_options(retry, timeout, timeout_scope, raises, returns))
 
-    def as_step(self) -> "Step[T]":
+    def as_step(self) -> "Step[T_co]":
         """Return the step itself."""
         return self
 
-    def named(self, name: str) -> "Step[T]":
+    def named(self, name: str) -> "Step[T_co]":
         """Return the same step under another name."""
         return evolve(self, name=name)
 
-    def __await__(self) -> Generator[Any, None, T]:
+    def __await__(self) -> Generator[Any, None, T_co]:
         """Perform the step in the execution around it: `require`.
 
         Raises:
@@ -181,7 +197,7 @@ class Step(Generic[T]):
         return performer.require(self).__await__()
 
 
-class ZartStep(ABC, Generic[T]):
+class ZartStep(ABC, Generic[T_co]):
     """A step as a class: subclass it with `name`, `async def run(self)` and, as attributes, the options of a step.
 
     The result's type is the class's type argument, else the return annotation of `run`.
@@ -195,15 +211,15 @@ class ZartStep(ABC, Generic[T]):
     returns: Any = UNSET
 
     @abstractmethod
-    async def run(self) -> T:
+    async def run(self) -> T_co:
         """Do the work."""
 
-    def as_step(self) -> Step[T]:
+    def as_step(self) -> Step[T_co]:
         """Return the call that this object stands for."""
         returns = type_argument(type(self), ZartStep, 0) if self.returns is UNSET else self.returns
         return Step(self.name, self.run, (), step_options(self.retry, self.timeout, self.timeout_scope, self.raises, returns))
 
-    def __await__(self) -> Generator[Any, None, T]:
+    def __await__(self) -> Generator[Any, None, T_co]:
         """Perform the step in the execution around it, as awaiting a `Step` does."""
         return self.as_step().__await__()
 

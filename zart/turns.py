@@ -31,13 +31,16 @@ class Scope(Protocol):
 CURRENT: ContextVar[Scope | None] = ContextVar("zart_current", default=None)
 """Inherited by every task that a body or a step makes."""
 
+_FEW = 16
+"""So many tasks of a body are kept before the done ones are let go."""
+
 _ready_loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
 
 
 class Turns:
     """Counts the callbacks queued for one body, and calls `at_rest` whenever there are none left."""
 
-    __slots__ = ("_at_rest", "_base", "_numbers", "_queued", "tasks")
+    __slots__ = ("_at_rest", "_base", "_numbers", "_prune_at", "_queued", "_tasks")
 
     def __init__(self, at_rest: Callable[[], None], name: str = "") -> None:
         self._at_rest = at_rest
@@ -45,8 +48,9 @@ class Turns:
         self._base = crc32(name.encode(errors="surrogatepass")) << 16
         self._queued: dict[int, asyncio.Handle] = {}
         self._numbers = count()
-        self.tasks: set[asyncio.Task[Any]] = set()
-        """The body's tasks that are not done: strong references, since the loop itself holds weak ones."""
+        # Strong references, since the loop itself holds weak ones.
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._prune_at = _FEW
 
     @property
     def resting(self) -> bool:
@@ -59,6 +63,17 @@ class Turns:
     def number(self) -> int:
         """Return a number for a task: higher than those before, and the same on replay."""
         return self._base + next(self._numbers)
+
+    def keep(self, task: asyncio.Task[Any]) -> None:
+        """Keep a task of the body until it is done, or a while longer: a callback at the end of each would cost more."""
+        self._tasks.append(task)
+        if len(self._tasks) >= self._prune_at:
+            self._tasks = self.tasks()
+            self._prune_at = max(_FEW, 2 * len(self._tasks))
+
+    def tasks(self) -> list[asyncio.Task[Any]]:
+        """Return the body's tasks that are not done."""
+        return [task for task in self._tasks if not task.done()]
 
     def end(self) -> None:
         """Say nothing more: the body's owner has let it go."""
@@ -102,8 +117,7 @@ class _BodyTask(asyncio.Task[Any]):
     def __init__(self, coroutine: Coroutine[Any, Any, Any], turns: Turns, **options: Any) -> None:
         self._zart_number = turns.number()
         super().__init__(coroutine, **options)
-        turns.tasks.add(self)
-        self.add_done_callback(turns.tasks.discard, context=Context())
+        turns.keep(self)
 
     def __hash__(self) -> int:
         return self._zart_number

@@ -4,10 +4,11 @@ import asyncio
 import logging
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from zart.clock import Clock, Instant, SystemClock, Timer
+from zart.clock import Clock, Instant, SystemClock, Timer, pause
 from zart.config import WorkerConfig
 from zart.errors import SchedulerError, WorkerNotAlive
 from zart.handler import TaskHandler
@@ -18,7 +19,7 @@ from zart.observe import Observer, Unobserved
 from zart.records import SUSPECT, BeatReply, Demand, Held
 from zart.registry import Registry
 from zart.run import Run
-from zart.scheduler import Scheduler
+from zart.scheduler import OpenTransaction, Scheduler, Transactional
 from zart.spawner import Spawner, ThreadSpawner
 from zart.turns import install
 
@@ -68,6 +69,11 @@ class Worker:
         self.journal: Journal = Journal(scheduler, self.clock, self.randomness, lambda: len(self._runs))
         self.payload_limit: int = self.config.payload_limit
         self.park_after: float = self.config.park_after.total_seconds()
+        self.open_transaction: OpenTransaction | None = (
+            # So that none outlives the worker's lease and holds up whoever takes over.
+            partial(scheduler.transaction, self.config.lease / 3) if isinstance(scheduler, Transactional) else None
+        )
+        """Opens a transaction of the storage's own database; None where it has none."""
         self.left_behind: int = 0
         """Bodies that did not end when they were cancelled."""
         self.unwinding: set[asyncio.Task[None]] = set()
@@ -89,7 +95,6 @@ class Worker:
             told=self._told,
             expelled=self._drop_all,
             spawn=self._spawn,
-            sleep=self._sleep,
         )
         # Asked several times a step, so without a frame of its own in between.
         self.now: Callable[[], Instant] = self._membership.time.now
@@ -114,6 +119,9 @@ class Worker:
 
     async def run(self) -> None:
         """Work until stopped.
+
+        Bodies that do not end when they are cancelled are left behind (`left_behind`): nobody waits for them, not even
+        `asyncio.run` at its end, and what they still do is lost.
 
         Raises:
             SchedulerError: storage could not be reached at the start.
@@ -175,12 +183,13 @@ class Worker:
         self._claiming = True
         try:
             claims = await self.scheduler.claim(self._demand(free))
+            for claim in claims:
+                self._membership.time.tell(claim.now)
+                run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
+                logger.info("execution %s is running", run.execution_id)
+                run.start_safely()
         finally:
-            self._claiming = False
-        for claim in claims:
-            self._membership.time.tell(claim.now)
-            run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
-            run.start_safely()
+            self._claiming = False  # not before all are in the books: a beat in between would give them back
         if len(self._runs) >= self.config.max_concurrent:
             self._slot.clear()
             self._was_full = True
@@ -240,9 +249,12 @@ class Worker:
         for run in list(self._runs.values()):
             run.lose()
 
-    def _held(self) -> list[Held]:
-        # Called from the heartbeat's thread: one C call copies the dictionary's values, so it cannot change underneath.
-        return [Held(run.claim.token, run.seen) for run in tuple(self._runs.values())]
+    def _held(self) -> tuple[list[Held], bool]:
+        """Return what it holds, and whether that is all."""
+        # Called from the heartbeat's thread. First whether a claim is in flight: what it brings may come after the look. One C
+        # call copies the dictionary's values, so it cannot change underneath.
+        is_all = not self._claiming
+        return [Held(run.claim.token, run.seen) for run in tuple(self._runs.values())], is_all
 
     def _demand(self, limit: int) -> Demand:
         suspects = sum(run.claim.crashes >= SUSPECT for run in self._runs.values())
@@ -250,7 +262,7 @@ class Worker:
         return Demand(self.id, self.config.queues, timeouts, limit, max(0, 1 - suspects))
 
     async def _serve(self) -> None:
-        pause = _FIRST_PAUSE
+        gap = _FIRST_PAUSE
         while not self._stopping.is_set():
             await self._slot.wait()
             try:
@@ -258,21 +270,21 @@ class Worker:
                     await self._gather_slots()
                 elif not self._stopping.is_set():
                     await self._wait()
-                pause = _FIRST_PAUSE
+                gap = _FIRST_PAUSE
             except WorkerNotAlive:
                 # Perhaps the lease has only run out: a beat renews it, or tells that it is too late.
-                await self._sleep(pause)
+                await pause(self.clock, gap)
                 await self._beat_quietly()
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                gap = min(gap * 2, _LONGEST_PAUSE)
             except SchedulerError as error:
-                logger.warning("claiming failed, trying again in %.1f s: %s", pause, error)
-                await self._sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                logger.warning("claiming failed, trying again in %.1f s: %s", gap, error)
+                await pause(self.clock, gap)
+                gap = min(gap * 2, _LONGEST_PAUSE)
             except Exception:
                 # A fault in the backend or the engine must not end the worker: what it holds would be lost with it.
-                logger.exception("claiming failed, trying again in %.1f s", pause)
-                await self._sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
+                logger.exception("claiming failed, trying again in %.1f s", gap)
+                await pause(self.clock, gap)
+                gap = min(gap * 2, _LONGEST_PAUSE)
 
     async def _wait(self) -> None:
         """Wait for a hint, at most until the next poll."""
@@ -299,7 +311,7 @@ class Worker:
         enough = self.config.max_concurrent - self.config.max_concurrent // 4
         rounds = GATHER_ROUNDS if self._was_full else 0
         while rounds and len(self._runs) > enough:
-            await self._sleep(GATHER / GATHER_ROUNDS)
+            await pause(self.clock, GATHER / GATHER_ROUNDS)
             rounds -= 1
         self._was_full = False
 
@@ -330,19 +342,14 @@ class Worker:
                 await asyncio.sleep(0)
                 if not run.remains():
                     return
-            await self._sleep(_UNWIND_ROUND)
+            await pause(self.clock, _UNWIND_ROUND)
         self.left_behind += 1
         logger.warning(
             "the body of execution %s does not end when cancelled; it is left, and can save nothing", run.info.execution_id
         )
-
-    async def _sleep(self, seconds: float) -> None:
-        rang = asyncio.Event()
-        timer = self.clock.call_later(seconds, rang.set)
-        try:
-            await rang.wait()
-        finally:
-            timer.cancel()
+        for task in run.remains():
+            # Nobody's any more. asyncio.run would wait at its end for every task that it knows, and so for ever.
+            asyncio._unregister_task(task)  # noqa: SLF001 # documented, for whoever keeps tasks of his own
 
     async def _within(self, seconds: float, work: Any) -> None:
         """Await something, but not for long."""

@@ -4,17 +4,35 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
+W1 = {"W1.rate", "W1.cpu"}
+BETWEEN = {"W2.p50", "W3.p50", "W4.p50", "W5.total", "W5.growth", "kill.replay"}
+INSIDE = {
+    "W2 inside.p50",
+    "W6.single",
+    "W6.bulk",
+    "claims.empty",
+    "claims.full",
+    "claims.finished",
+    "claims.unregistered",
+    "parked.memory",
+    "parked.idle",
+    "two.one",
+    "two.two",
+    "two.ratio",
+}
+SERVER = {"W1.server", "W1.commits", "W1.wal", "W1 many.rate", "W1 at 200.commits", "W1 at 200.wal"}
 
 
-@pytest.mark.timeout(180)
-def test_quick_run_prints_every_line_of_the_table(tmp_path: Path) -> None:
-    said = tmp_path / "figures.json"
+def quick(folder: Path, *options: str) -> tuple[str, dict[str, Any]]:
+    """Run the benchmarks on very little, and return what they printed and wrote."""
+    said = folder / "figures.json"
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--json", said],
+        [sys.executable, "-m", "benchmarks", "--quick", "--json", said, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -22,22 +40,51 @@ def test_quick_run_prints_every_line_of_the_table(tmp_path: Path) -> None:
         env={"COLUMNS": "220", "PATH": "/usr/bin:/bin"},
     )
     assert run.returncode == 0, run.stderr
-    for title in ("one-row INSERT", "W1 ÷", "W2", "W3", "W5 replay", "start_many", "memory of the worker", "Python 3"):
-        assert title in run.stdout
-    assert run.stdout.count("must") == 5
-    figures = json.loads(said.read_text("utf-8"))
-    both = {"w1.rate", "w1.cpu", "w1.commits", "w2.p50", "w3.p50", "w5.total", "w5.growth", "w5.replay", "w6.single", "w6.bulk"}
-    assert set(figures["medians"]["memory"]) == both
-    assert set(figures["medians"]["sqlite"]) == both | {"w1.ratio", "parked.memory", "parked.idle"}
-    assert set(figures["medians"]["limit"]) == {"limit.1", "limit.100"}
-    measured = [each for storage in figures["medians"].values() for each in storage.values()]
-    assert all(isinstance(each, float) for each in measured)
-    assert all(each > 0 for key, each in figures["medians"]["sqlite"].items() if key != "parked.memory")
+    figures: dict[str, Any] = json.loads(said.read_text("utf-8"))["medians"]
+    assert all(isinstance(each, float) for of in figures.values() for each in of.values())
+    assert all(each > 0 for of in figures.values() for key, each in of.items() if key not in {"parked.memory", "W1.server"})
+    return run.stdout, figures
 
 
-def test_unknown_workload_is_refused_by_name() -> None:
+@pytest.mark.timeout(240)
+def test_quick_run_without_a_server_measures_everything_and_writes_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "docs" / "measured.md"
+    out, figures = quick(tmp_path, "--place", "memory,sqlite", "--page", str(page))
+    assert set(figures["zart memory"]) == W1 | {"W2 inside.p50", "W6.single", "W6.bulk"}
+    assert set(figures["zart sqlite"]) == W1 | BETWEEN | INSIDE
+    assert set(figures["limit sqlite"]) == {"limit.one", "limit.hundred"}
+    for title in ("one-row INSERT", "W1: executions", "W3: event", "replay of 900", "memory of the worker", "Python 3"):
+        assert title in out
+    assert out.count("W1 on SQLite vs loop of one-row commits") == 1
+    text = page.read_text("utf-8")
+    plots = {each.name for each in page.parent.glob("*.svg")}
+    assert plots == {f"measured-{name}.svg" for name in ("w1", "w2", "w3", "w4", "w5", "w6", "step")}
+    assert all(f"]({name})" in text for name in plots)
+    assert "W1 on SQLite vs loop" in text
+
+
+@pytest.mark.timeout(240)
+def test_quick_run_on_a_server_of_its_own_counts_commits_and_wal(tmp_path: Path) -> None:
+    chosen = "W1,W1 many,W1 at 200,W2,kill,claims,limit"
+    out, figures = quick(tmp_path, "--place", "postgres", "--workload", chosen)
+    assert set(figures["zart postgres"]) >= W1 | SERVER | {"W2.p50", "kill.replay", "claims.finished"}
+    assert set(figures["limit postgres"]) == {"limit.trip", "limit.one", "limit.unnest"}
+    assert figures["zart postgres"]["W1 at 200.wal"] > 500
+    assert "PostgreSQL 1" in out
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("--workload", "W9", "there is no workload 'W9'"),
+        ("--subject", "zarf", "there is no subject 'zarf'"),
+        ("--place", "mars", "there is no place 'mars'"),
+        ("--rounds", "0", "0 is no number from 1"),
+    ],
+)
+def test_what_there_is_not_is_refused_by_name(option: str, value: str, says: str) -> None:
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--workload", "W9"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "benchmarks", option, value], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert run.returncode == 2
-    assert "there is no workload 'W9'" in run.stderr
+    assert says in run.stderr

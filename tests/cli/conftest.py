@@ -42,6 +42,7 @@ class Answer:
 
 
 Zart = Callable[..., Answer]
+StartWorker = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from zart import Registry, TaskContext, TaskHandler
+from zart import Registry, RetryConfig, TaskContext, TaskHandler
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\u202egpj.exe\x9b31m"
 
@@ -81,7 +81,18 @@ class Failing(TaskHandler[None, None]):
         raise ValueError(f"boom {ESCAPES}")
 
 
-registry = Registry([Pipeline(), Once(), Echo(), Hostile(), Failing()])
+class Unlucky(TaskHandler[None, None]):
+    name = "unlucky"
+
+    async def run(self, ctx: TaskContext, data: None) -> None:
+        await ctx.step("try", _unlucky, retry=RetryConfig.fixed(1, 0))
+
+
+def _unlucky() -> None:
+    raise ValueError("no luck")
+
+
+registry = Registry([Pipeline(), Once(), Echo(), Hostile(), Failing(), Unlucky()])
 single = Echo()
 several = [Echo(), Failing()]
 twice = [Echo(), Echo()]

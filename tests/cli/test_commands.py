@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.conftest import APP, Zart
+from tests.cli.conftest import APP, StartWorker, Zart, until
 from zart import DurableExecutionStatus
 from zart.cli.app import COMMANDS
 from zart.cli.errors import Exit, explain
@@ -49,13 +49,13 @@ def test_the_same_start_twice_is_one_and_says_so(zart: Zart, finish: Finish) -> 
 @pytest.mark.parametrize(
     ("tokens", "difference"),
     [
-        (("echo", "--data", '{"a":2}'), "data"),
-        (("echo", "--data", '{"a":1.0}'), "data"),
-        (("echo", "--data", '{"a":true}'), "data"),
-        (("echo", "--data", '{"a":"NaN"}'), "data"),
-        (("echo", "--data", '{"b":1}'), "data"),
-        (("echo",), "data"),
-        (("failing", "--data", '{"a":1}'), "task"),
+        (("echo", "--data", '{"a":2}'), "other data"),
+        (("echo", "--data", '{"a":1.0}'), "other data"),
+        (("echo", "--data", '{"a":true}'), "other data"),
+        (("echo", "--data", '{"a":"NaN"}'), "other data"),
+        (("echo", "--data", '{"b":1}'), "other data"),
+        (("echo",), "other data"),
+        (("failing", "--data", '{"a":1}'), "another task"),
     ],
 )
 def test_other_work_under_the_same_id_is_a_conflict(zart: Zart, tokens: tuple[str, ...], difference: str) -> None:
@@ -63,7 +63,7 @@ def test_other_work_under_the_same_id_is_a_conflict(zart: Zart, tokens: tuple[st
     answer = zart("schedule", *tokens, "--id", "one")
     assert (answer.exit, answer.out) == (Exit.CONFLICT, "")
     assert answer.problem["code"] == "idempotency_mismatch"
-    assert f"another {difference}" in answer.problem["message"]
+    assert f"was started with {difference}" in answer.problem["message"]
 
 
 def test_with_an_app_an_unknown_task_is_refused_with_the_known_names(zart: Zart) -> None:
@@ -164,6 +164,14 @@ def test_an_event_is_delivered_once(zart: Zart) -> None:
     assert zart("event", "one", "approval").data["result"] == "delivered"
 
 
+def test_the_answer_to_an_event_says_what_was_waited_for(zart: Zart, start_worker: StartWorker) -> None:
+    zart("schedule", "data-pipeline", "--id", "one", "--data", DATASET)
+    assert zart("event", "one", "misspelt").data["waiting_for"] == []
+    start_worker()
+    until(lambda: zart("status", "one").data["step"] == "await-approval", "the approval")
+    assert zart("event", "one", "misspelt").data["waiting_for"] == ["await-approval"]
+
+
 def test_an_event_after_the_end_is_a_conflict(zart: Zart) -> None:
     zart("schedule", "echo", "--id", "one")
     zart("cancel", "one")
@@ -219,6 +227,8 @@ def test_what_is_not_there_ends_with_3(zart: Zart, command: tuple[str, ...]) -> 
         (("status",), "usage"),
         (("status", "x", "y"), "usage"),
         (("status", "x", "--nonsense"), "usage"),
+        (("status", "x", "--run", "0"), "usage"),
+        (("demo", "--database-url", "sqlite:///x.db"), "usage"),
         (("status", "bad\x1bname"), "usage"),
         (("status", ""), "usage"),
         (("list", "--status", "done"), "usage"),
@@ -250,6 +260,33 @@ def test_a_wrong_command_line_ends_with_2(zart: Zart, tokens: tuple[str, ...], c
     assert (for_people.exit, for_people.out) == (Exit.USAGE, "")
     assert for_people.err.startswith("zart: ")
     assert for_people.err.count("\n") == 1
+
+
+def test_an_option_before_the_command_is_told_where_to_stand(zart: Zart) -> None:
+    answer = zart("--json", "list")
+    assert (answer.exit, answer.problem["code"]) == (Exit.USAGE, "usage")
+    assert "'--json' stands before the command" in answer.problem["message"]
+
+
+def test_a_run_that_is_not_there_is_told_apart_from_an_execution_that_is_not(zart: Zart) -> None:
+    zart("schedule", "echo", "--id", "one")
+    answer = zart("status", "one", "--run", "7")
+    assert (answer.exit, answer.problem["code"]) == (Exit.NOT_FOUND, "not_found")
+    assert answer.problem["message"] == "execution 'one' has no run 7"
+    assert zart("status", "two", "--run", "7").problem["message"] == "no execution has the id 'two'"
+    assert zart("status", "one", "--run", "1").exit == Exit.DONE
+
+
+@pytest.mark.parametrize("command", [("status", "x"), ("wait", "x"), ("cancel", "x"), ("event", "x", "e"), ("list",)])
+def test_who_only_looks_makes_no_database(zart: Zart, tmp_path: Path, command: tuple[str, ...]) -> None:
+    answer = zart(*command)
+    assert list(tmp_path.iterdir()) == []
+    assert f"there is no database sqlite:///{tmp_path / 'zart.db'}" in answer.err
+    if command == ("list",):
+        assert (answer.exit, answer.data) == (Exit.DONE, [])
+    else:
+        assert "'x'" in answer.problem["message"]
+        assert "--database-url" in answer.problem["hint"]
 
 
 def test_an_unreachable_database_ends_with_69(zart: Zart, tmp_path: Path) -> None:
@@ -348,7 +385,7 @@ def test_every_command_explains_itself(zart: Zart) -> None:
     for command in COMMANDS:
         answer = zart(command, "--help")
         assert answer.exit == Exit.DONE
-        assert "--database-url" in answer.out
+        assert ("--database-url" in answer.out) is (command != "demo"), "the demo has a database of its own"
         assert "--json" in answer.out
 
 

@@ -9,10 +9,10 @@ from zart.cli.handlers import registry_of
 @pytest.mark.parametrize(
     ("name", "tasks"),
     [
-        ("registry", {"data-pipeline", "once", "echo", "hostile", "failing"}),
+        ("registry", {"data-pipeline", "once", "echo", "hostile", "failing", "unlucky"}),
         ("single", {"echo"}),
         ("several", {"echo", "failing"}),
-        ("factory", {"data-pipeline", "once", "echo", "hostile", "failing"}),
+        ("factory", {"data-pipeline", "once", "echo", "hostile", "failing", "unlucky"}),
     ],
 )
 def test_what_an_app_may_be(name: str, tasks: set[str]) -> None:
@@ -28,9 +28,9 @@ def test_what_an_app_may_be(name: str, tasks: set[str]) -> None:
         ("tests.cli.nowhere:registry", "there is no module 'tests.cli.nowhere'"),
         ("nowhere.at.all:registry", "there is no module"),
         ("tests.cli.flows:absent", "has no 'absent'"),
-        ("tests.cli.flows:number", "is a int"),
-        ("tests.cli.flows:Echo", "is a ABCMeta"),
-        ("tests.cli.flows:ESCAPES", "is a str"),
+        ("tests.cli.flows:number", "is of type int"),
+        ("tests.cli.flows:Echo", "is of type ABCMeta"),
+        ("tests.cli.flows:ESCAPES", "is of type str"),
         ("tests.cli.flows:broken", "was called and failed: RuntimeError: no registry today"),
         ("tests.cli.flows:twice", "registered already"),
         ("tests.cli.flows:nothing", "holds no handler"),

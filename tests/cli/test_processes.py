@@ -12,11 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, Zart, environment, until
+from tests.cli.conftest import ROOT, StartWorker, Zart, environment, until
 from zart import DurableExecutionStatus
 from zart.cli.errors import Exit
-
-StartWorker = Callable[..., "subprocess.Popen[str]"]
 
 
 def command_line(*tokens: str) -> list[str]:
@@ -85,8 +83,37 @@ def test_a_verbose_worker_tells_every_change_of_state(start_worker: StartWorker,
     zart("wait", "one", "--timeout", "10")
     worker.terminate()
     _, told = worker.communicate(timeout=10)
-    assert "completed" in next(line for line in told.splitlines() if "one" in line)
+    states = [line.partition("execution one is ")[2] for line in told.splitlines() if "execution one" in line]
+    assert states == ["running", "completed"]
     assert "a secret" not in told
+
+
+def test_a_verbose_worker_tells_that_an_execution_was_taken_from_it(
+    start_worker: StartWorker, zart: Zart, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+    zart("schedule", "once", "--data", f'"{notes}"', "--id", "one")
+    worker = start_worker("-v")
+    until(lambda: notes.exists() and "second" in notes.read_text(), "the second step")
+    zart("cancel", "one")
+    assert worker.stderr is not None
+    states = [next(line for line in worker.stderr if "execution one is" in line) for _ in range(2)]
+    assert "running" in states[0]
+    assert "no longer held: it was cancelled" in states[1]
+
+
+def test_a_worker_that_is_not_verbose_tells_what_failed_and_why(start_worker: StartWorker, zart: Zart) -> None:
+    zart("schedule", "unlucky", "--id", "bad")
+    zart("schedule", "echo", "--id", "good")
+    worker = start_worker()
+    zart("wait", "bad", "--timeout", "10")
+    zart("wait", "good", "--timeout", "10")
+    worker.terminate()
+    _, told = worker.communicate(timeout=10)
+    (line,) = told.splitlines()
+    assert "WARNING" in line
+    assert "execution bad is failed" in line
+    assert "ValueError: no luck" in line
 
 
 def test_the_session_of_the_manual_typed_into_a_shell(start_worker: StartWorker, url: str, tmp_path: Path) -> None:

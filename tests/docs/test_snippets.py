@@ -25,6 +25,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = {"python", "console"}
 READ = {"sh", "text", "json", "sql", "toml"}
 ELSEWHERE = (
+    "mkdir ",
     "pip install ",
     "make ",
     "python3 -m venv ",

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from examples import checkout, data_pipeline, onboarding
+from examples import agents, checkout, data_pipeline, onboarding, saga
 from examples.checkout import CardDeclined, Checkout, Order, Receipt, Shipment, Shop
 from examples.data_pipeline import DATA, Approval, DataPipeline, Job, Rejected, Report
 from examples.onboarding import Account, Onboarding, OnboardingData, Services, VerifyPayload
@@ -33,6 +33,8 @@ SVG = "{http://www.w3.org/2000/svg}"
         ("onboarding.py", "is active: one mail, billing called three times, one activation"),
         ("checkout.py", "order-3 was declined: card 0000 is not valid"),
         ("data_pipeline.py", "16 carriers in"),
+        ("agents.py", "10 calls were paid for, each once: plan, search, weather, calendar, write, write, search, write"),
+        ("saga.py", "no car left, so 2 bookings were cancelled\n  book flight, book hotel, cancel hotel-1, cancel flight-1"),
     ],
 )
 def test_an_example_runs_alone_and_says_what_it_did(script, last_words, tmp_path):
@@ -43,7 +45,14 @@ def test_an_example_runs_alone_and_says_what_it_did(script, last_words, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("module", "task"), [(onboarding, "onboarding"), (checkout, "checkout"), (data_pipeline, "data-pipeline")]
+    ("module", "task"),
+    [
+        (onboarding, "onboarding"),
+        (checkout, "checkout"),
+        (data_pipeline, "data-pipeline"),
+        (agents, "agent"),
+        (saga, "trip"),
+    ],
 )
 def test_an_example_has_a_registry_for_a_worker(module, task):
     assert task in module.registry
@@ -234,3 +243,78 @@ async def test_the_pipeline_survives_a_crash_after_every_save(tmp_path):
     shutil.copy(DATA / "airlines.csv", tmp_path)
     handler = DataPipeline(source=tmp_path, ask=lambda text: None)
     await replay_check(handler, Job("some", tmp_path), [("approval", Approval(approved=True, by="alice"))])
+
+
+# ---- the agent ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paid(monkeypatch):
+    """Return what the agent pays for."""
+    paid = []
+    monkeypatch.setattr(agents, "paid", paid)
+    return paid
+
+
+async def test_the_agent_asks_its_tools_side_by_side_and_then_a_person(paid):
+    async with Harness([agents.agent]) as h:
+        handle = await h.client.start_for(agents.agent, "a-1", "a trip")
+        await h.run_to_idle()
+        record = await handle.record()
+        assert sorted(paid) == ["calendar", "plan", "search", "weather", "write"]
+        assert [(step.name, step.status) for step in record.steps if step.name == "ask-calendar"] == [
+            ("ask-calendar", "failed")
+        ]
+        assert [wait.name for wait in record.waiting_for] == ["approval"]
+        await handle.send("approval", agents.SHORTER)
+        await h.run_to_idle()
+        assert [wait.name for wait in (await handle.record()).waiting_for] == ["approval#2"]
+        await handle.send("approval", agents.GOOD)
+        await handle.send("question", "the same question")
+        await handle.send("question", "the same question")
+        await h.advance("23h")
+        assert [wait.name for wait in (await handle.record()).waiting_for] == ["question#3"]
+        await h.advance("1h")
+        assert await handle.result("1s") == [
+            "draft 1 of 2 facts",
+            "draft 2 of 2 facts but shorter",
+            "draft 3 of 3 facts with the same question",
+            "draft 4 of 4 facts with the same question",
+        ]
+
+
+async def test_the_agent_survives_a_crash_after_every_save(paid):
+    record = await replay_check(agents.agent, "a trip", agents.EVENTS)
+    assert len(record.result) == 4
+
+
+# ---- the saga -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sold_out", "calls"),
+    [
+        ("", ["book flight", "book hotel", "book car"]),
+        ("flight", []),
+        ("hotel", ["book flight", "cancel flight-1"]),
+        ("car", ["book flight", "book hotel", "cancel hotel-1", "cancel flight-1"]),
+    ],
+)
+async def test_the_saga_cancels_what_was_booked_in_reverse_order_and_once(sold_out, calls):
+    partners = saga.Partners(sold_out, outages=5)
+    handler = saga.booking(partners)
+    async with Harness([handler]) as h:
+        handle = await h.client.start_for(handler, "s-1", saga.WISHES)
+        await h.run_to_idle()
+        await h.kill()
+        await h.restart()
+        said = await handle.result("1h")
+    assert partners.calls == calls
+    assert said == (
+        f"no {sold_out} left, so {len(calls) // 2} bookings were cancelled" if sold_out else "booked: flight, hotel, car"
+    )
+
+
+@pytest.mark.parametrize("sold_out", ["", *saga.WISHES])
+async def test_the_saga_survives_a_crash_after_every_save(sold_out):
+    await replay_check(saga.booking(saga.Partners(sold_out)), saga.WISHES)

@@ -1,7 +1,8 @@
 """What is refused, and that each refusal is one clear error with nothing lost."""
 
 import math
-from datetime import datetime
+from datetime import date, datetime
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -26,6 +27,7 @@ from zart import (
     UnknownTask,
     WaitTimedOut,
     Worker,
+    connect,
     context,
 )
 
@@ -72,6 +74,106 @@ async def test_a_naive_datetime_is_refused(harness: MakeHarness) -> None:
             await handle.result("1s")
         with pytest.raises(ValueError, match="time zone"):
             await h.client.start("y", "Sleeps", at=datetime(2030, 1, 1))  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("moment", ["2030-01-01", 5, None, date(2030, 1, 1)])
+async def test_what_is_no_datetime_is_refused(harness: MakeHarness, moment: Any) -> None:
+    class Sleeps(TaskHandler[None, None]):
+        async def run(self, ctx: TaskContext, data: None) -> None:
+            await ctx.sleep_until("nap", moment)
+
+    async with harness(Sleeps()) as h:
+        handle = await h.client.start_for(Sleeps, "x", None)
+        with pytest.raises(ExecutionFailed, match=r"must be an aware datetime such as datetime\.now\(UTC\), not"):
+            await handle.result("1s")
+        if moment is not None:
+            with pytest.raises(TypeError, match=r"at must be an aware datetime such as datetime\.now\(UTC\), not"):
+                await h.client.start_for(Sleeps, "y", None, at=moment)
+            with pytest.raises(ExecutionNotFound):
+                await h.client.status("y")
+
+
+@pytest.mark.parametrize("bad", [3, None, "handle"])
+async def test_what_is_no_handle_is_refused(harness: MakeHarness, bad: Any) -> None:
+    class Waits(TaskHandler[None, None]):
+        async def run(self, ctx: TaskContext, data: None) -> None:
+            await ctx.wait([ctx.schedule(Step.of("one", _do_nothing)), bad])
+
+    async with harness(Waits()) as h:
+        handle = await h.client.start_for(Waits, "x", None)
+        with pytest.raises(ExecutionFailed, match="wait takes the handles that schedule has returned, not"):
+            await handle.result("1s")
+
+
+@pytest.mark.parametrize("length", [253, 254, 255])
+async def test_waits_for_an_event_with_a_long_name(harness: MakeHarness, length: int) -> None:
+    class Waits(TaskHandler[bool, list[int]]):
+        async def run(self, ctx: TaskContext, data: bool) -> list[int]:
+            names = [None, "second"] if data else [None, None]
+            return [await ctx.wait_for_event("e" * length, int, name=name) for name in names]
+
+    async with harness(Waits()) as h:
+        for named in (True, False):
+            handle = await h.client.start_for(Waits, f"x{named}", named)
+            for number in (1, 2):
+                await handle.send("e" * length, number)
+            if named or length == 253:
+                assert await handle.result("1s") == [1, 2]
+            else:
+                with pytest.raises(ExecutionFailed, match=r"wait number 2 for the event .* give it one with name="):
+                    await handle.result("1s")
+
+
+@pytest.mark.parametrize("run", ["x", "1", 0, -1, 1.0, True])
+async def test_what_is_no_run_is_refused(harness: MakeHarness, run: Any) -> None:
+    async with harness(Echo()) as h:
+        await h.client.start("x", "Echo", 1)
+        for call in (
+            h.client.status("x", run),
+            h.client.wait("x", 0, run=run),
+            h.client.cancel("x", run=run),
+            h.client.offer_event("x", "e", run=run),
+        ):
+            with pytest.raises(ValueError, match="run must be a whole number from 1, not"):
+                await call
+        assert (await h.client.status("x", 1)).run == 1
+
+
+@pytest.mark.parametrize("bad", [3, None, b"x", ["x"]])
+async def test_what_is_no_text_is_refused(harness: MakeHarness, bad: Any) -> None:
+    async with harness(Echo()) as h:
+        for call in (
+            h.client.start(bad, "Echo"),
+            h.client.start("x", bad),
+            h.client.status(bad),
+            h.client.wait(bad, 1),
+            h.client.cancel(bad),
+            h.client.offer_event(bad, "e"),
+            h.client.offer_event("x", bad),
+        ):
+            with pytest.raises(TypeError, match="must be text, not"):
+                await call
+
+
+@pytest.mark.parametrize("bad", [None, b"sqlite:///x.db", 3, PurePath("x.db")])
+def test_what_is_no_url_is_refused(bad: Any) -> None:
+    with pytest.raises(TypeError, match=r"connect takes a URL as text, not .*; use `memory://`"):
+        connect(bad)
+
+
+async def test_a_handle_cancels_its_own_run_even_if_another_begins_at_that_moment(harness: MakeHarness) -> None:
+    async with harness(Echo()) as h:
+        handle = await h.client.start("x", "Echo", 1)
+        cancel = h.scheduler.cancel
+
+        async def overtaken(*asked: Any) -> Any:
+            await cancel(["x"])
+            await h.client.start("x", "Echo", 2)
+            return await cancel(*asked)
+
+        h.scheduler.cancel = overtaken  # type: ignore[method-assign] # so that it happens in between
+        assert not await handle.cancel()
+        assert (await h.client.status("x")).status is ExecutionStatus.PENDING
 
 
 @pytest.mark.parametrize("name", ["", "x" * 256, "a\x00", "a\n"])

@@ -133,6 +133,9 @@ def test_what_the_patterns_find(pattern: re.Pattern[str], text: str, found: bool
 
 # ---- requirements -----------------------------------------------------------------------------------------------------
 
+EXTRAS = {"zart/testing/": ("test",), "zart/http/": ("server", "client")}
+"""Folders that only those import who have installed the extras: the testing kit is for projects that have pytest."""
+
 
 def declared() -> dict[str, list[Requirement]]:
     """Return the requirements in setup.cfg by extra; "" holds those of the package itself."""
@@ -156,8 +159,8 @@ def test_whatever_is_imported_is_required() -> None:
     distributions = packages_distributions()
     missing = []
     for path in MODULES:
-        # The testing kit is for projects that have pytest.
-        installed = required[""] | (required["test"] if place(path).startswith("zart/testing/") else set())
+        extras = [extra for folder, those in EXTRAS.items() if place(path).startswith(folder) for extra in those]
+        installed = required[""].union(*(required[extra] for extra in extras))
         foreign = set(imported(path)) - sys.stdlib_module_names - {"zart"}
         missing += [
             f"{place(path)}: {name}"

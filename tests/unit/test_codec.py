@@ -566,6 +566,16 @@ def test_the_error_says_where_in_the_value() -> None:
         codec_for(tuple[int, Cat | Dog]).encode((1, Cat(5)), "the input of it")  # type: ignore[arg-type] # the point
 
 
+def test_an_input_or_payload_is_given_and_not_returned() -> None:
+    with pytest.raises(UndeclaredType, match="but None is declared; give None, or declare"):
+        codec_for(None).encode(5, "the data of execution 'u'")
+    for value in (object(), {"a": {1}}):
+        with pytest.raises(UndeclaredType) as refused:
+            ANY.encode(value, "the payload of event 'e'")
+        assert "return" not in str(refused.value)
+        assert "give JSON-like data" in refused.value.mend
+
+
 def test_an_undeclared_result_is_told_what_to_write() -> None:
     with pytest.raises(UndeclaredType) as refused:
         ANY.encode(Cat("Tom"), "the result of step 'pet'")
@@ -818,3 +828,49 @@ def test_flags_are_keys_like_others() -> None:
     value = {Access.READ: 1, Access.READ | Access.WRITE: 2}
     assert codec_for(dict[Access, int]).through(value)[1] == value
     assert codec_for(dict[Access, None]).through({Access.READ: None})[1] == {Access.READ: None}
+
+
+@attrs.frozen
+class Fixed:
+    name: str
+    count: int | None = None
+
+
+@attrs.frozen
+class Nested:
+    inner: Fixed
+    ratio: float
+
+
+@attrs.define
+class Loose:
+    name: str
+
+
+@attrs.frozen
+class Converts:
+    name: str = attrs.field(converter=str.strip)
+
+
+@attrs.frozen
+class Holds:
+    inner: Loose
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedData:
+    name: str
+
+
+@pytest.mark.parametrize("value", [Fixed("a"), Nested(Fixed("a", 1), 0.5), FixedData("a"), "text", 1, None])
+def test_what_can_neither_change_nor_come_back_otherwise_is_handed_on_as_it_is(value):
+    text, seen = codec_for(type(value)).through(value)
+    assert seen is value
+    assert codec_for(type(value)).decode(text) == value
+
+
+@pytest.mark.parametrize("value", [Loose("a"), Converts("a"), Holds(Loose("a"))])
+def test_what_could_is_handed_on_as_a_replay_would_see_it(value):
+    _, seen = codec_for(type(value)).through(value)
+    assert seen == value
+    assert seen is not value

@@ -20,6 +20,10 @@ ALLOWED = {
     "zart/spawner.py": {THREADS: "the port to threads"},
     "zart/schedulers/": {LOCKS: "a beat comes from another thread than the rest; a lock starts nothing and reads no time"},
     "zart/testing/harness.py": {TIME: "steps may wait for threads and sockets: only real time tells that they hang"},
+    "zart/testing/simulation/": {
+        TIME: "its clocks and its loop are virtual",
+        CHANCE: "out of a seed: one number reproduces a run",
+    },
     "zart/testing/clock.py": {LOCKS: "time is moved in one thread and read in others"},
 }
 """A file, or a folder with a slash at its end: what it may use, and why. Edges that show people the time are listed too."""

@@ -5,14 +5,14 @@ import pytest
 from zart.records import Query
 from zart.schedulers.sql import statements
 from zart.schedulers.sql.migrate import Migration, migrations
-from zart.schedulers.sqlite.inspect import compiled
+from zart.schedulers.sqlite.compiled import Compiled
 from zart.schedulers.sqlite.queries import LARGEST, Statement
 from zart.schedulers.sqlite.queries import statements as queries
 from zart.status import ExecutionStatus
 
 
 def text(statement):
-    return " ".join(compiled(statement)[0].split())
+    return " ".join(Compiled.of(statement).sql.split())
 
 
 def test_the_last_run_is_found_by_its_number():
@@ -26,7 +26,8 @@ def test_a_pinned_run_is_found_by_its_key():
 
 
 def test_a_page_has_one_more_than_asked_for_so_that_its_end_shows():
-    sql, parameters = compiled(statements.find(Query(limit=10, offset=5)))
+    compiled = Compiled.of(statements.find(Query(limit=10, offset=5)))
+    sql, parameters = compiled.sql, compiled.parameters
     assert sql.split("\n")[-2:] == [
         'WHERE zart_executions.current = 1 ORDER BY zart_executions."key" DESC',
         " LIMIT :param_1 OFFSET :param_2",
@@ -36,7 +37,8 @@ def test_a_page_has_one_more_than_asked_for_so_that_its_end_shows():
 
 def test_filters_are_parameters():
     query = Query(statuses=(ExecutionStatus.FAILED,), tasks=("a'b", "c"), after="x", descending=False)
-    sql, parameters = compiled(statements.find(query))
+    compiled = Compiled.of(statements.find(query))
+    sql, parameters = compiled.sql, compiled.parameters
     assert "a'b" not in sql
     assert {"failed", "a'b", "c", "x"} <= set(parameters.values())
     assert 'zart_executions."key" > (SELECT last."key"' in sql

@@ -109,7 +109,15 @@ async def test_a_claim_that_finds_nothing_due_reads_once_and_writes_nothing(sche
     await scheduler.start([new("later", delay=SECOND), new("other", "u")])
     said.clear()
     assert await scheduler.claim(demand()) == []
-    assert said == ["SELECT"]
+    assert said == ["WITH"]
+
+
+async def test_a_claim_is_one_read_and_one_write(scheduler, said):
+    await register(scheduler)
+    await scheduler.start([new(f"x{number}") for number in range(100)])
+    said.clear()
+    assert len(await scheduler.claim(demand())) == 100
+    assert said == ["WITH", "UPDATE"]
 
 
 async def test_a_wait_after_a_claim_asks_nothing(scheduler, said):

@@ -24,6 +24,7 @@ COMMANDS = {
     "wait": "Wait until an execution has ended, and show it.",
     "list": "List executions, newest first.",
     "cancel": "Cancel an execution.",
+    "bench": "Measure this database for a few seconds, and say what it means.",
     "demo": "Run a data pipeline, kill its worker, watch it finish.",
 }
 """Name -> what it does; each is the function of its name in `zart.cli.commands.<name>`, and imported when it is called."""
@@ -77,6 +78,9 @@ def _usage(error: CycloptsError) -> Problem:
     if isinstance(error, UnknownCommandError):
         # Said here, not by the error: it would import every command to look for what was meant.
         asked = (error.unused_tokens or [""])[0]
+        if asked.startswith("-"):
+            hint = "options come after it: zart list --json"
+            return Problem("usage", f"the option {asked!r} stands before the command", hint, Exit.USAGE)
         near = get_close_matches(asked, COMMANDS, 1)
         hint = f"did you mean `zart {near[0]}`?" if near else "see `zart --help`"
         return Problem("usage", f"there is no command {asked!r}", hint, Exit.USAGE)

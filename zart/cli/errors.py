@@ -95,11 +95,18 @@ def explain(error: BaseException) -> Problem:
         return error.problem
     for kind, code, leave, hint in _KNOWN:
         if isinstance(error, kind):
-            message, _, tail = _said(error).rpartition("; ")
-            return Problem(code, message or tail, (tail if message else "") if hint is None else hint, leave)
+            message, tail = _parted(error)
+            missing_run = isinstance(error, ExecutionNotFound) and error.run is not None
+            return Problem(code, message, tail if hint is None or missing_run else hint, leave)
     return Problem(
         "internal", f"{type(error).__name__}: {_said(error)}", "this is a fault in Zart or in a handler's module", Exit.FAILED
     )
+
+
+def _parted(error: BaseException) -> tuple[str, str]:
+    """Return what an error says has happened, and what to do about it."""
+    message, _, mend = _said(error).rpartition("; ")
+    return (message, mend) if message else (mend, "")
 
 
 def _said(error: BaseException) -> str:
@@ -131,5 +138,5 @@ def usage(code: str = "usage", hint: str = "") -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        message, _, tail = _said(error).rpartition("; ")
-        raise Refused(code, message or tail, (tail if message else "") or hint, Exit.USAGE) from error
+        message, tail = _parted(error)
+        raise Refused(code, message, tail or hint, Exit.USAGE) from error

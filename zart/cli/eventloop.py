@@ -1,11 +1,9 @@
-"""The event loop: uvloop's for processes that work for long, when it is installed; and how to pause on it."""
+"""The event loop: uvloop's for processes that work for long, when it is installed."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
 from importlib import import_module
 from typing import Any, TypeVar, cast
-
-from zart.clock import Clock
 
 T = TypeVar("T")
 
@@ -22,13 +20,3 @@ def _fastest() -> Callable[[], asyncio.AbstractEventLoop] | None:
     except ModuleNotFoundError:
         return None
     return cast("Callable[[], asyncio.AbstractEventLoop]", uvloop.new_event_loop)
-
-
-async def pause(clock: Clock, seconds: float) -> None:
-    """Do nothing for a while, by the clock."""
-    rang = asyncio.Event()
-    timer = clock.call_later(seconds, rang.set)
-    try:
-        await rang.wait()
-    finally:
-        timer.cancel()

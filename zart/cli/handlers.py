@@ -76,7 +76,7 @@ def _registered(app: str, found: Any) -> Registry:
             found = [found]
         if not isinstance(found, Iterable) or isinstance(found, str | bytes):
             raise _refused(
-                f"{app!r} is a {type(found).__name__}",
+                f"{app!r} is of type {type(found).__name__}",
                 "name a Registry, a handler, handlers, or a function that returns one of these",
             )
         try:

@@ -2,20 +2,25 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from zart.cli.settings import Format
-from zart.cli.terminal import to_cell, to_json
+from zart.cli.terminal import to_cell, to_json, visible
+from zart.clock import SystemClock
 
 Record = Mapping[str, Any]
 
-_LONGEST_CELL = 120
-"""Characters of a value in a table of several records; it is whole in JSON."""
+_LONGEST_CELL, _LONGEST_NOTE = 120, 500
+"""Characters of a value in a table of several records, and under one; it is whole in JSON."""
+_INDENT = "    "
+_NOTHING: tuple[Any, ...] = (None, [], ())
 
 _COLOURS = {
     "completed": "green",
@@ -50,12 +55,13 @@ def put_record(record: Record, form: Format) -> None:
     screen.print(grid({key: value for key, value in record.items() if not _is_rows(value)}))
     for key, value in record.items():
         if _is_rows(value):
-            screen.print()
-            screen.print(table(value, title=key))
+            put_table(value, title=key)
 
 
-def put_records(records: Sequence[Record], form: Format, columns: Sequence[str]) -> None:
-    """Print several records of the same kind; a table shows the `columns` only."""
+def put_records(
+    records: Sequence[Record], form: Format, columns: Sequence[str], notes: Callable[[Record], Record] | None = None
+) -> None:
+    """Print several records of the same kind; a table shows the `columns` only, and under each record its notes."""
     match form:
         case "json":
             _write(to_json(list(records)))
@@ -63,11 +69,29 @@ def put_records(records: Sequence[Record], form: Format, columns: Sequence[str])
             for record in records:
                 _write(to_json(record))
         case "table":
-            screen = console(sys.stdout)
             if records:
-                screen.print(table(records, columns))
+                put_table(records, columns, notes=None if notes is None else [notes(record) for record in records])
             else:
                 console(sys.stderr).print("none")
+
+
+def put_table(
+    records: Sequence[Record],
+    columns: Sequence[str] | None = None,
+    *,
+    title: str | None = None,
+    notes: Sequence[Record] | None = None,
+) -> None:
+    """Print records as a table, each with its notes under it; what has a title stands apart from what came before.
+
+    Only columns with a value are shown. Lines are neither broken nor cut, so that no name is: a narrow terminal does so itself.
+    """
+    screen = console(sys.stdout)
+    if title is not None:
+        screen.print()
+        screen.print(Text(title, style="bold"))
+    for line in lines(records, columns, notes, SystemClock().now()):
+        screen.print(line, soft_wrap=True)
 
 
 def grid(record: Record) -> Table:
@@ -76,23 +100,46 @@ def grid(record: Record) -> Table:
     lines.add_column(style="dim")
     lines.add_column(overflow="fold")
     for key, value in record.items():
-        if value not in (None, []):
+        if value not in _NOTHING:
             lines.add_row(Text(key), cell(value))
     return lines
 
 
-def table(records: Sequence[Record], columns: Sequence[str] | None = None, title: str | None = None) -> Table:
-    """Return records as a table; without `columns`, one for every key that has a value anywhere."""
-    shown = columns or [key for key in records[0] if any(record.get(key) not in (None, []) for record in records)]
-    lines = Table(
-        box=None, title=None if title is None else Text(title, style="bold"), title_justify="left", padding=(0, 2, 0, 0)
-    )
-    for column in shown:
-        numeric = all(isinstance(record.get(column), int | float | None) for record in records)
-        lines.add_column(Text(column), overflow="fold", justify="right" if numeric else "left")
-    for record in records:
-        lines.add_row(*(_short(cell(record.get(column))) for column in shown))
-    return lines
+def lines(
+    records: Sequence[Record], columns: Sequence[str] | None, notes: Sequence[Record] | None, now: datetime
+) -> list[Text]:
+    """Return the lines of a table; a time of the day that `now` is in stands without its date."""
+    shown = [key for key in columns or records[0] if any(record.get(key) not in _NOTHING for record in records)]
+    rows = [[_short(_dated(record.get(key), now)) for key in shown] for record in records]
+    widths = [max(cell_len(key), *(row[place].cell_len for row in rows)) for place, key in enumerate(shown)]
+    numeric = [all(isinstance(record.get(key), int | float | None) for record in records) for key in shown]
+    found = [_line([Text(key, style="bold") for key in shown], widths, numeric)]
+    for row, said in zip(rows, notes or [{}] * len(rows), strict=True):
+        found.append(_line(row, widths, numeric))
+        for key, value in said.items():
+            if isinstance(value, tuple):
+                found += [Text(f"{_INDENT}{visible(each)}") for each in value]
+            elif value not in _NOTHING:
+                found.append(Text.assemble(_INDENT, (f"{key}: ", "dim"), _short(cell(value), _LONGEST_NOTE)))
+    return found
+
+
+def _line(row: Sequence[Text], widths: Sequence[int], numeric: Sequence[bool]) -> Text:
+    line = Text()
+    for text, width, right in zip(row, widths, numeric, strict=True):
+        gap = " " * (width - text.cell_len)
+        line.append_text(Text.assemble(gap, text, "  ") if right else Text.assemble(text, gap, "  "))
+    line.rstrip()
+    return line
+
+
+def _dated(value: Any, now: datetime) -> Text:
+    if not isinstance(value, datetime):
+        return cell(value)
+    at, today = value.astimezone(UTC), now.astimezone(UTC).date()
+    if at.date() == today:
+        return Text(f"{at:%H:%M:%S}Z")
+    return Text(f"{at:%m-%d %H:%M}Z" if at.year == today.year else f"{at:%Y-%m-%d}")
 
 
 def cell(value: Any) -> Text:
@@ -101,9 +148,9 @@ def cell(value: Any) -> Text:
     return Text(text, style=_COLOURS.get(text, "") if isinstance(value, str) else "")
 
 
-def _short(text: Text) -> Text:
-    if len(text) > _LONGEST_CELL:
-        text.truncate(_LONGEST_CELL, overflow="ellipsis")
+def _short(text: Text, longest: int = _LONGEST_CELL) -> Text:
+    if len(text) > longest:
+        text.truncate(longest, overflow="ellipsis")
     return text
 
 

@@ -1,4 +1,4 @@
-"""The options that every command takes, and where their defaults come from."""
+"""The options that commands share, and where their defaults come from."""
 
 import os
 import re
@@ -18,16 +18,14 @@ _SECRET_FIELD = re.compile(r"(?i)([?&](?:password|passwd|pwd|sslpassword)=)[^&#]
 
 @Parameter(name="*")
 @frozen(kw_only=True)
-class Settings:
-    """What every command takes.
+class OutputSettings:
+    """What a command takes that needs no database.
 
     Attributes:
-        database_url: The database.
         output: How data is printed: a table for people on a terminal, otherwise JSON.
         json: Print JSON, as `-o json`.
     """
 
-    database_url: Annotated[str, Parameter(env_var=("ZART_DATABASE_URL", "DATABASE_URL"))] = DEFAULT_DATABASE
     output: Annotated[Format | None, Parameter(name=("--output", "-o"), env_var="ZART_OUTPUT")] = None
     json: Annotated[bool, Parameter(name="--json", negative=())] = False
 
@@ -35,6 +33,18 @@ class Settings:
     def format(self) -> Format:
         """How data is to be printed."""
         return chosen("json" if self.json else self.output)
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Settings(OutputSettings):
+    """What every other command takes.
+
+    Attributes:
+        database_url: The database.
+    """
+
+    database_url: Annotated[str, Parameter(env_var=("ZART_DATABASE_URL", "DATABASE_URL"))] = DEFAULT_DATABASE
 
 
 DEFAULTS = Settings()

@@ -1,11 +1,34 @@
-"""Executions as the commands show them: flat records with stable keys."""
+"""Executions as the commands show them: flat records with stable keys for programs, less of them for people."""
 
 from typing import Any
 
+from zart.cli.output import Record, put_record, put_table
+from zart.cli.settings import Format
 from zart.report import DurableExecutionStatus, StepStatusInfo
-from zart.status import ExecutionStatus
+from zart.status import ExecutionStatus, StepKind
 
-LIST_COLUMNS = ("execution_id", "task", "status", "scheduled_at", "completed_at", "reason")
+LIST_COLUMNS = ("execution_id", "task", "status", "scheduled_at")
+_STEP_COLUMNS = ("name", "kind", "status", "attempts", "started_at", "took", "deadline")
+
+
+def put_execution(record: DurableExecutionStatus, form: Format, *, steps: bool = False) -> None:
+    """Print what `status` and `wait` show."""
+    shown = summary(record, steps=steps)
+    if form == "table":
+        shown.pop("steps", None)
+        if record.reason is not None:
+            del shown["error"]  # the same in words
+        if not record.attempt:
+            del shown["attempt"]  # the first one is nothing to speak of
+    put_record(shown, form)
+    if form == "table" and steps and record.steps:
+        rows = [_row(step, _deadline(record, step)) for step in record.steps]
+        put_table(rows, _STEP_COLUMNS, title="steps", notes=[_notes(step) for step in record.steps])
+
+
+def reason_note(row: Record) -> Record:
+    """Return what is said under an execution in a list."""
+    return {"reason": row["reason"]}
 
 
 def summary(record: DurableExecutionStatus, *, steps: bool = False) -> dict[str, Any]:
@@ -26,8 +49,7 @@ def summary(record: DurableExecutionStatus, *, steps: bool = False) -> dict[str,
         "completed_at": record.completed_at,
     }
     if steps:
-        deadlines = {wait.name: wait.deadline for wait in record.waiting_for}
-        shown["steps"] = [_step(step, deadlines.get(step.name) if step.completed_at is None else None) for step in record.steps]
+        shown["steps"] = [_step(step, _deadline(record, step)) for step in record.steps]
     return shown
 
 
@@ -45,7 +67,33 @@ def _step(step: StepStatusInfo, deadline: Any) -> dict[str, Any]:
         "result": step.result,
         "error": step.error,
         "errors": list(step.errors),
+        "traceback": step.traceback,
         "deadline": deadline,
         "started_at": step.started_at,
         "completed_at": step.completed_at,
     }
+
+
+def _deadline(record: DurableExecutionStatus, step: StepStatusInfo) -> Any:
+    if step.completed_at is not None:
+        return None
+    return next((wait.deadline for wait in record.waiting_for if wait.name == step.name), None)
+
+
+def _row(step: StepStatusInfo, deadline: Any) -> dict[str, Any]:
+    took = None
+    if step.started_at is not None and step.completed_at is not None:
+        took = f"{(step.completed_at - step.started_at).total_seconds():.1f} s"
+    # Timers and events have no attempts, and one is what everybody expects.
+    attempts = step.attempts if step.kind == StepKind.STEP and step.attempts != 1 else None
+    return _step(step, deadline) | {"attempts": attempts, "took": took}
+
+
+def _notes(step: StepStatusInfo) -> dict[str, Any]:
+    told: dict[str, Any] = {"result": step.result}
+    if len(step.errors) > 1:
+        told |= {f"error {number}": error for number, error in enumerate(step.errors, 1)}
+    else:
+        told["error"] = step.error
+    trace = () if step.traceback is None or step.status == "completed" else tuple(step.traceback.splitlines())
+    return told | {"traceback": trace}

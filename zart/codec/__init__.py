@@ -14,6 +14,6 @@ aware `datetime` keeps its offset, not the name of its zone.
 """
 
 from zart.codec.codec import ANY, Codec, check_size, codec_for
-from zart.codec.returns import return_type
+from zart.codec.returns import parameter_type, return_type
 
-__all__ = ["ANY", "Codec", "check_size", "codec_for", "return_type"]
+__all__ = ["ANY", "Codec", "check_size", "codec_for", "parameter_type", "return_type"]

@@ -7,6 +7,7 @@ from zart.codec.text import TAG, Mismatch, read, show, too_deep, write
 from zart.errors import DeserializationError, PayloadTooLarge, UndeclaredType
 
 _KEPT = 10_000
+_RETURNED = ("the result", "the value")
 _codecs: dict[Any, "Codec"] = {}
 _unhashable: dict[int, tuple[Any, "Codec"]] = {}
 
@@ -14,14 +15,14 @@ _unhashable: dict[int, tuple[Any, "Codec"]] = {}
 class Codec:
     """Turns values of one declared type into JSON text and back. Get it from `codec_for`."""
 
-    __slots__ = ("_native", "_pack", "_scalar", "_unpack", "declared")
+    __slots__ = ("_constant", "_native", "_pack", "_unpack", "declared")
 
     def __init__(self, declared: Any) -> None:
         shape = shape_of(declared)
         self.declared: Any = declared
         self._pack = shape.pack
         self._unpack = shape.unpack
-        self._scalar = shape.scalar
+        self._constant = shape.constant
         self._native = declared is Any or declared is object
 
     def encode(self, value: Any, what: str = "the value") -> str:
@@ -69,7 +70,7 @@ class Codec:
             raw = self._pack(value)
             text = write(raw)
             # The text says the same raw form once more, and what is unpacked shares nothing with that which can change.
-            return text, value if self._scalar else self._unpack(raw)
+            return text, value if self._constant else self._unpack(raw)
         except BaseException:  # noqa: BLE001 # once more at leisure, for the words of the error
             text = self.encode(value, what)
         try:
@@ -131,10 +132,10 @@ def _refusal(what: str, wrong: Mismatch) -> UndeclaredType:
     if wrong.reason:
         return _worded(UndeclaredType(place, kind.__name__, wrong.reason), f"{place} {wrong.reason}")
     if wrong.expected:
-        mend = f"return {wrong.expected}, or declare what it really is"
+        mend = f"{_verb(what)} {wrong.expected}, or declare what it really is"
         said = f"{place} is of type {kind.__name__}, but {wrong.expected} is declared; {mend}"
         return _worded(UndeclaredType(place, kind.__name__, mend), said)
-    return UndeclaredType(place, kind.__name__, _mend(kind, inside=bool(wrong.path)))
+    return UndeclaredType(place, kind.__name__, _mend(kind, what, inside=bool(wrong.path)))
 
 
 def _worded(error: UndeclaredType, message: str) -> UndeclaredType:
@@ -143,11 +144,19 @@ def _worded(error: UndeclaredType, message: str) -> UndeclaredType:
     return error
 
 
-def _mend(kind: type, *, inside: bool) -> str:
+def _verb(what: str) -> str:
+    """Return what is done with a value of this name: only results are returned, inputs and payloads are given."""
+    return "return" if what.startswith(_RETURNED) else "give"
+
+
+def _mend(kind: type, what: str, *, inside: bool) -> str:
+    verb = _verb(what)
     try:
         shape_of(kind)
     except TypeError:
-        return f"a {kind.__name__} cannot be saved: return JSON-like data, an attrs class or a dataclass instead"
+        return f"a {kind.__name__} cannot be saved: {verb} JSON-like data, an attrs class or a dataclass instead"
+    if verb == "give":
+        return "give JSON-like data; other types are known to start_for by its handler, and of an event by the payload's class"
     if inside:
         return "declare the type of the whole: with returns=, or by annotating the function's return type"
     return f"declare it: returns={kind.__name__}, or annotate the function's return type"

@@ -178,7 +178,7 @@ def optional_shape(name: str, inner: Shape) -> Shape:
         unpack,
         accepts,
         python,
-        scalar=inner.scalar,
+        constant=inner.constant,
         composite=inner.composite,
         optional=inner,
         members=[none, inner],

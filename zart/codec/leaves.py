@@ -45,8 +45,8 @@ class Shape:
     """The exact types of its values, as far as they are known."""
     rank: int = 99
     """Members of a union are tried in this order: the particular before the general."""
-    scalar: bool = False
-    """Its values are their own raw form and cannot be changed."""
+    constant: bool = False
+    """Its values cannot be changed, and what comes back is not to be told from what went: one may stand for the other."""
     text: bool = False
     """The raw form is always text, so that it can be an object's key."""
     composite: bool = False
@@ -77,7 +77,7 @@ def _check(name: str, kind: type) -> Callable[[Any], Any]:
 
 def _scalar(kind: type, name: str, rank: int, *, text: bool = False) -> Shape:
     check = _check(name, kind)
-    return Shape(name, check, check, frozenset({kind}), frozenset({kind}), rank, scalar=True, text=text)
+    return Shape(name, check, check, frozenset({kind}), frozenset({kind}), rank, constant=True, text=text)
 
 
 def _pack_int(value: Any) -> Any:
@@ -202,8 +202,8 @@ def _leaves() -> dict[Any, Shape]:
         object: NATIVE,
         NoneType: _scalar(NoneType, "None", 0),
         bool: _scalar(bool, "bool", 1),
-        int: Shape("int", _pack_int, _unpack_int, frozenset({int, dict}), frozenset({int}), 2),
-        float: Shape("float", _pack_float, _unpack_float, frozenset({int, float, dict}), frozenset({float}), 3),
+        int: Shape("int", _pack_int, _unpack_int, frozenset({int, dict}), frozenset({int}), 2, constant=True),
+        float: Shape("float", _pack_float, _unpack_float, frozenset({int, float, dict}), frozenset({float}), 3, constant=True),
         datetime: _leaf(datetime, 10, _moment_text, _moment_of(datetime, len("2024-01-01T00")), (str, dict)),
         date: _leaf(date, 11, date.isoformat, _text_of(date.fromisoformat)),
         time: _leaf(time, 12, _moment_text, _moment_of(time, len("00")), (str, dict)),

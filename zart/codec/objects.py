@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from keyword import iskeyword
 from typing import Any, NoReturn
 
+import attrs
+
 from zart.codec.classes import MISSING, OBJECT, Attribute, is_named_tuple, said, why_not
 from zart.codec.leaves import LEAVES, Shape
 from zart.codec.text import Mismatch, key_step
@@ -32,7 +34,24 @@ def class_shape(name: str, kind: type, attributes: Sequence[Attribute]) -> Shape
     scope |= {"required": [each.key for each in attributes if each.required], "sparse": _sparse_packer(attributes)}
     lines = [*_pack_lines(attributes), *_unpack_lines(attributes)]
     exec(compile("\n".join(lines), f"<codec of {name}>", "exec"), scope)  # noqa: S102 # every name in it is checked or quoted
-    return Shape(name, scope["pack"], scope["unpack"], OBJECT, frozenset({kind}), composite=True)
+    constant = _is_constant(kind) and all(each.shape.constant and not each.late for each in attributes)
+    return Shape(name, scope["pack"], scope["unpack"], OBJECT, frozenset({kind}), composite=True, constant=constant)
+
+
+def _is_constant(kind: type) -> bool:
+    """Whether an object is only its attributes, for good: frozen, and made by code that neither checks nor changes them."""
+    own = {name for each in kind.__mro__[:-1] for name in vars(each)}
+    if own & {"__new__", "__getattribute__", "__attrs_pre_init__", "__attrs_post_init__", "__post_init__"}:
+        return False
+    if "__attrs_attrs__" in vars(kind):
+        made = attrs.inspect(kind)
+        return (
+            made.is_frozen
+            and made.added_init
+            and all(each.converter is None and each.validator is None for each in attrs.fields(kind))
+        )
+    parameters = vars(kind).get("__dataclass_params__")
+    return parameters is not None and parameters.frozen and parameters.init
 
 
 def _pack_lines(attributes: Sequence[Attribute]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a function says that it returns."""
+"""What a function says that it takes and returns."""
 
 import functools
 import inspect
@@ -26,13 +26,25 @@ def return_type(fn: Callable[..., Any]) -> Any:
         except (KeyError, TypeError, NameError):
             pass  # not seen before, or nothing that can be kept
     else:
-        while isinstance(fn, functools.partial):
-            fn = fn.func
+        fn = _whole(fn)
         if isinstance(fn, type):
             return fn
         fn = _function_of(fn)
-    declared = _annotation(fn)
+    declared = _annotation(fn, "return")
     return Any if declared is _ABSENT else _type_of(fn, declared)
+
+
+def parameter_type(fn: Callable[..., Any], name: str) -> Any:
+    """Return the declared type of a parameter of a function, `Any` if nothing is declared; raises as `return_type` does."""
+    fn = _function_of(_whole(fn))
+    declared = _annotation(fn, name)
+    return Any if declared is _ABSENT else _evaluated(fn, declared, f"annotation {declared!r} of {name!r}")
+
+
+def _whole(fn: Any) -> Any:
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    return fn
 
 
 def _function_of(fn: Any) -> Any:
@@ -42,11 +54,11 @@ def _function_of(fn: Any) -> Any:
     return inspect.unwrap(getattr(fn, "__func__", fn))
 
 
-def _annotation(fn: Any) -> Any:
+def _annotation(fn: Any, name: str) -> Any:
     try:
-        return getattr(fn, "__annotations__", {}).get("return", _ABSENT)
+        return getattr(fn, "__annotations__", {}).get(name, _ABSENT)
     except NameError as error:  # evaluated only now, since Python 3.14
-        raise _unresolved(fn, "", error) from None
+        raise _unresolved(fn, f"annotation of {name!r}", error) from None
 
 
 def _type_of(function: Any, declared: Any) -> Any:
@@ -63,6 +75,16 @@ def _type_of(function: Any, declared: Any) -> Any:
 
 
 def _resolved(function: Any, declared: Any) -> Any:
+    found = _evaluated(function, declared, f"return annotation {declared!r}")
+    if found is typing.Never or found is typing.NoReturn:
+        return Any
+    origin = get_origin(found) or found
+    if isinstance(origin, type) and issubclass(origin, Awaitable):
+        return (get_args(found) or (Any,))[-1]
+    return found
+
+
+def _evaluated(function: Any, declared: Any, what: str) -> Any:
     names = {each.__name__: each for each in getattr(function, "__type_params__", ())}
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         try:
@@ -75,19 +97,14 @@ def _resolved(function: Any, declared: Any) -> Any:
 
     carrier.__annotations__ = {"return": declared}
     try:
-        found = typing.get_type_hints(carrier, function.__globals__, names, include_extras=True)["return"]
+        return typing.get_type_hints(carrier, function.__globals__, names, include_extras=True)["return"]
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        raise _unresolved(function, declared, error) from None
-    if found is typing.Never or found is typing.NoReturn:
-        return Any
-    origin = get_origin(found) or found
-    if isinstance(origin, type) and issubclass(origin, Awaitable):
-        return (get_args(found) or (Any,))[-1]
-    return found
+        raise _unresolved(function, what, error) from None
 
 
-def _unresolved(function: Any, declared: Any, error: Exception) -> TypeError:
+def _unresolved(function: Any, what: str, error: Exception) -> TypeError:
+    mend = ", or pass returns=" if "return" in what else ""
     return TypeError(
-        f"the return annotation {declared!r} of {function.__qualname__} cannot be resolved: {error}; "
-        "import the name where the function is defined, or pass returns="
+        f"the {what} of {function.__qualname__} cannot be resolved: {error}; "
+        f"import the name where the function is defined{mend}"
     )

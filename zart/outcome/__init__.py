@@ -5,7 +5,7 @@ among those that were declared, their subclasses, and fixed tables; a name in st
 exception comes in, saving gives text and raises nothing, and reading gives an exception.
 """
 
-from zart.outcome.failures import error_summary, failure_fields, failure_of, load_failure, save_failure
+from zart.outcome.failures import attempt_summary, error_summary, failure_fields, failure_of, load_failure, save_failure
 from zart.outcome.outcomes import BusinessErr, Ok, StepOutcome, ZartErr
 from zart.outcome.saved import error_through, is_final, load_error, save_error, step_failed
 
@@ -14,6 +14,7 @@ __all__ = [
     "Ok",
     "StepOutcome",
     "ZartErr",
+    "attempt_summary",
     "error_summary",
     "error_through",
     "failure_fields",

@@ -17,7 +17,7 @@ from zart.errors import (
     StepTimedOut,
     TaskTimeout,
 )
-from zart.outcome.saved import Declared, Saved, revived, saved_error
+from zart.outcome.saved import TYPE, Declared, Saved, revived, saved_error
 from zart.outcome.wording import one_line, text_of, type_name
 
 _SUMMARY = 500
@@ -78,16 +78,35 @@ def failure_fields(text: str) -> dict[str, Any]:
 def error_summary(text: str) -> str:
     """Return one line, "ErrorType: message", of a saved error or failure."""
     try:
-        saved = read(text)
-        if "failure" in saved:
-            told = _fields(saved)
-            kind, message = told["error_type"], told["message"]
-        elif saved["class"] == "StepFailed":
-            kind, message = saved["state"]["error_type"][1], saved["state"]["message"][1]
-        else:
-            kind, message = saved["class"], saved["message"]
+        kind, message = _told(read(text))
     except Exception:  # noqa: BLE001 # as above
         kind, message = _unreadable(text)
+    return _summary(kind, message)
+
+
+def attempt_summary(text: str) -> str | None:
+    """Return the same of what a step's last attempt raised, out of the step's saved error; None if time cut it off."""
+    try:
+        saved = read(text)
+        if saved["sort"] == "zart" and saved["class"] == StepTimedOut.__name__:
+            return None
+        if saved["sort"] == "zart" and saved["class"] == RetryExhausted.__name__:
+            _, saved = saved["state"]["last_error"][1][TYPE]
+        return _summary(*_told(saved))
+    except Exception:  # noqa: BLE001 # as above
+        return _summary(*_unreadable(text))
+
+
+def _told(saved: Saved) -> tuple[str, str]:
+    if "failure" in saved:
+        told = _fields(saved)
+        return told["error_type"], told["message"]
+    if saved["class"] == StepFailed.__name__:
+        return saved["state"]["error_type"][1], saved["state"]["message"][1]
+    return saved["class"], saved["message"]
+
+
+def _summary(kind: str, message: str) -> str:
     said = one_line(f"{kind}: {message}" if message else kind)
     return said if len(said) <= _SUMMARY else said[: _SUMMARY - 1] + "…"
 

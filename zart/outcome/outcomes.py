@@ -5,15 +5,16 @@ from typing import Generic, NoReturn, TypeAlias, TypeVar
 from attrs import frozen
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
 @frozen
-class Ok(Generic[T]):
+class Ok(Generic[T_co]):
     """The step returned `value`."""
 
-    value: T
+    value: T_co
 
-    def unwrap(self) -> T:
+    def unwrap(self) -> T_co:
         """Return the value."""
         return self.value
 

@@ -28,7 +28,7 @@ Saved = dict[str, Any]
 LARGEST = 256 * 1024
 """Characters of a saved error (a quarter inside another); a larger one is saved as `StepFailed`, whose texts are cut."""
 
-_TYPE = TAG + "type"
+TYPE = TAG + "type"
 _LABEL = "zart_step"
 _COLLECTIONS: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset, "dict": dict}
 
@@ -145,7 +145,16 @@ def _sort_of(kind: type[BaseException], declared: Declared, *, nested: bool) -> 
 
 
 def _essence(saved: Saved) -> str:
-    return write([saved["args"], saved["state"], saved["message"]])
+    return write(_untraced([saved["args"], saved["state"], saved["message"]]))
+
+
+def _untraced(raw: Any) -> Any:
+    """Return raw form without the tracebacks of the errors inside: one that was made again has none."""
+    if type(raw) is list:
+        return [_untraced(each) for each in raw]
+    if type(raw) is dict:
+        return {key: _untraced(each) for key, each in raw.items() if key != "traceback" or "sort" not in raw}
+    return raw
 
 
 def _class_of(saved: Saved, declared: Declared) -> type[BaseException] | None:
@@ -251,10 +260,10 @@ class _Writer:
         elif kind is ExecutionStatus:
             inner = value.value
         elif isinstance(value, BaseException):
-            return {_TYPE: ["error", self._nested(value)]}
+            return {TYPE: ["error", self._nested(value)]}
         else:
             refuse(value)
-        return {_TYPE: [kind.__name__, inner]}
+        return {TYPE: [kind.__name__, inner]}
 
     def _nested(self, error: BaseException) -> Saved:
         sort = _sort_of(type(error), self.declared, nested=True) if self.proven else None
@@ -297,7 +306,7 @@ class _Reader:
     def _undescribed(self, raw: dict[str, Any]) -> Any:
         if tag_of(raw) != "type":
             raise Mismatch("", raw, "has a tag that nothing has written")
-        name, inner = raw[_TYPE]
+        name, inner = raw[TYPE]
         if name in _STANDARD:
             return _STANDARD[name].unpack(inner)
         if name == "error":

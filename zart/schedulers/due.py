@@ -40,6 +40,8 @@ class Run:
     reason: str | None = None
     result: str | None = None
     started_at: Instant | None = None
+    claimed_at: Instant = 0
+    """Of the last claim."""
     completed_at: Instant | None = None
     deadline: Instant | None = None
     steps: dict[int, StepRecord] = Factory(dict)

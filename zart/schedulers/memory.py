@@ -133,6 +133,7 @@ class InMemoryScheduler(Ledger):
         run.fence += 1
         run.status = ExecutionStatus.RUNNING
         run.worker = demand.worker
+        run.claimed_at = now
         if run.started_at is None:
             run.started_at = now
         if run.deadline is None and (length := demand.tasks[run.task]) is not None:
@@ -229,11 +230,12 @@ class InMemoryScheduler(Ledger):
 
     # ---- rule 6 -----------------------------------------------------------------------------------------------------
 
-    async def cancel(self, ids: Collection[str]) -> Mapping[str, tuple[ExecutionStatus, bool]]:
-        """End executions from outside."""
+    async def cancel(self, ids: Collection[str], run: int | None = None) -> Mapping[str, tuple[ExecutionStatus, bool]]:
+        """End executions from outside: their last runs, or this run of each."""
         with self._lock:
             now = self._now()
-            return {each: self._cancel(self._runs[each], now) for each in dict.fromkeys(ids) if each in self._runs}
+            found = {each: self._find(each, run) for each in dict.fromkeys(ids)}
+            return {each: self._cancel(meant, now) for each, meant in found.items() if meant is not None}
 
     def _cancel(self, run: Run, now: Instant) -> tuple[ExecutionStatus, bool]:
         if run.status.is_terminal:
@@ -261,6 +263,7 @@ class InMemoryScheduler(Ledger):
             if beat.in_time:
                 self._declare_dead(now)
             taken_over = self._take_over(now)
+            self._hand_back(beat, now)
             lost, mail = [], {}
             for held in beat.held:
                 run = self._by_key.get(held.token.key)
@@ -297,6 +300,16 @@ class InMemoryScheduler(Ledger):
                     run.crashed_workers = (*run.crashed_workers, str(run.worker))
             self._take_from_worker(run, now)
         return orphans
+
+    def _hand_back(self, beat: WorkerBeat, now: Instant) -> None:
+        """Hand back one batch, in id order, of what the worker was given without ever hearing of it."""
+        if beat.held_at is None:
+            return
+        held = {(each.token.key, each.token.fence) for each in beat.held}
+        own = (run for run in self._running.values() if run.worker == beat.worker and run.claimed_at < beat.held_at)
+        unheard = (run for run in own if (run.key, run.fence) not in held)
+        for run in heapq.nsmallest(TAKEOVER, unheard, key=attrgetter("id")):
+            self._take_from_worker(run, now)
 
     def _killer(self, run: Run) -> Worker | None:
         """Return the dead worker that holds a run, None if its worker is alive."""

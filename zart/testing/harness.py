@@ -12,6 +12,7 @@ from zart.client import DurableScheduler
 from zart.clock import moment
 from zart.config import WorkerConfig
 from zart.durations import Duration, to_timedelta
+from zart.errors import WaitTimedOut
 from zart.handler import TaskHandler
 from zart.observe import Observer
 from zart.records import Execution, Query
@@ -52,17 +53,21 @@ class HarnessClient(DurableScheduler):
         self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
     ) -> Execution:
         """Let everything happen until the execution ends or the time is up; see `DurableScheduler.ended`."""
-        end = self._harness.clock.now() + to_timedelta(timeout, "timeout")
+        patience = to_timedelta(timeout, "timeout")
+        end = self._harness.clock.now() + patience
         while True:
             await self._harness.run_to_idle()
-            execution = await self.scheduler.get(execution_id, run)
-            if execution is None or execution.status.is_terminal:
-                return await super().ended(execution_id, 0, run=run)
+            execution = await self._get(execution_id, run)
+            if execution.status.is_terminal:
+                return execution
             run = execution.run
             due = await self._harness.next_due()
             if due is None or due > end:
                 await self._harness.advance(max(timedelta(0), end - self._harness.clock.now()))
-                return await super().ended(execution_id, 0, run=run)
+                try:
+                    return await super().ended(execution_id, 0, run=run)
+                except WaitTimedOut:
+                    raise WaitTimedOut(execution_id, patience.total_seconds()) from None
             self._harness.clock.advance(max(timedelta(0), due - self._harness.clock.now()))
 
 
@@ -70,7 +75,8 @@ class Harness:
     """An in-memory scheduler with a movable clock, a worker of the given handlers, and a client.
 
     `storage` makes another storage out of the harness's clock. Time stands still until `advance` moves it; everything that is
-    due then happens at its exact time. Waiting with the client's methods moves it too.
+    due then happens at its exact time. Waiting with the client's methods moves it too. What a step's function waits for itself,
+    with `asyncio.sleep` or on a socket, takes its real time: pass such lengths to the handler, and none in a test.
 
     Example:
         async with Harness([Onboarding()]) as h:

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from zart.errors import ZartError
 from zart.handler import TaskHandler
@@ -87,22 +87,35 @@ class _Watcher:
         self.problem = self.problem or ReplayProblem(text)
 
 
-async def replay_check(handler: TaskHandler[Any, Any], data: Any = None, events: Iterable[tuple[str, Any]] = ()) -> None:
+async def replay_check(
+    handler: TaskHandler[Any, Any],
+    data: Any = None,
+    events: Iterable[tuple[str, Any]] = (),
+    *,
+    expect: Literal["completed", "failed"] = "completed",
+) -> DurableExecutionStatus:
     """Run a handler again and again, with a crash after every save, and see that it always ends as it did without.
 
-    `events` are pairs of name and payload, offered from the start. Waits and retries take no real time.
+    `events` are pairs of name and payload, offered from the start. Durable waits and retries take no real time; what a step's
+    function waits for itself does, each time anew. Returns the record of the run without a crash, so that a test can look at
+    its `result`. A workflow that is meant to fail is checked with `expect="failed"`.
 
     Raises:
         ReplayProblem: a step ran again after its outcome was saved, the body diverged from what was saved, or a value or the
-        final status changed; names the step.
+        final status changed; names the step. Or it does not end as expected even without a crash, and proves nothing.
     """
     given = list(events)
     whole, saves = await _run(handler, data, given, None)
+    if whole.status != expect:
+        ended = f"{whole.status} ({whole.reason})" if whole.reason else str(whole.status)
+        mend = "mend the handler or give other data and events" if expect == "completed" else "leave expect out"
+        raise ReplayProblem(f"without any crash the execution ended {ended}, not {expect}; {mend}")
     for save in range(1, saves + 1):
         crashed, _ = await _run(handler, data, given, save)
         if crashed.status != whole.status:
             ended = f"{crashed.status} ({crashed.reason})"
             raise ReplayProblem(f"after a crash at save {save} the execution ended {ended}, without one {whole.status}")
+    return whole
 
 
 async def _run(

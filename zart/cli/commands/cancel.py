@@ -21,7 +21,7 @@ async def cancel(
         settings: What every command takes.
     """
     read_name(execution_id, "execution id")
-    async with client_of(settings.database_url) as client:
+    async with client_of(settings.database_url, execution_id) as client:
         cancelled = await client.cancel(execution_id)
         record = await client.status(execution_id)
     put_record(

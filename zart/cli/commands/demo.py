@@ -8,14 +8,14 @@ from pathlib import Path
 from zart.cli.demo.story import Story, Told
 from zart.cli.errors import Exit, Problem, Refused, complain
 from zart.cli.output import put_record
-from zart.cli.settings import DEFAULTS, Settings
+from zart.cli.settings import DEFAULTS, OutputSettings
 from zart.cli.terminal import visible
 
 
 async def demo(
     *,
     keep: Path | None = None,
-    settings: Settings = DEFAULTS,
+    settings: OutputSettings = DEFAULTS,
 ) -> int:
     """Run a data pipeline on a SQLite database of its own, kill its worker with kill -9, and watch it finish.
 
@@ -25,7 +25,7 @@ async def demo(
 
     Args:
         keep: A new or empty folder for all files; without it only the report is kept, in a temporary folder.
-        settings: What every command takes.
+        settings: How to print.
     """
     folder = _folder(keep)
     told: Told | None = None

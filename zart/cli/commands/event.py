@@ -5,6 +5,7 @@ from zart.cli.inputs import DataOption, read_data, read_name
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, Settings
 from zart.records import Delivery
+from zart.status import StepKind
 
 
 async def event(
@@ -18,6 +19,9 @@ async def event(
 ) -> None:
     """Send an event to an execution; it is kept if nobody waits for it yet.
 
+    What kind of payload a wait takes is known to the body alone: one that does not fit is delivered too, set aside when the
+    wait looks at it, and named in the execution's `reason`. The answer shows which waits for events were open when it was sent.
+
     Args:
         execution_id: Which execution.
         name: The event's name.
@@ -30,7 +34,15 @@ async def event(
     if event_id is not None:
         read_name(event_id, "event id")
     payload = read_data(data)
-    async with client_of(settings.database_url) as client:
+    async with client_of(settings.database_url, execution_id) as client:
+        before = await client.status(execution_id)
         delivery = await client.offer_event(execution_id, name, payload, event_id=event_id)
     result = "duplicate" if delivery is Delivery.DUPLICATE else "delivered"
-    put_record({"execution_id": execution_id, "event": name, "event_id": event_id, "result": result}, settings.format)
+    answer = {
+        "execution_id": execution_id,
+        "event": name,
+        "event_id": event_id,
+        "waiting_for": [wait.name for wait in before.waiting_for if wait.kind == StepKind.EVENT],
+        "result": result,
+    }
+    put_record(answer, settings.format)

@@ -4,7 +4,8 @@ import json
 from typing import Any
 
 from zart.cli.database import client_of
-from zart.cli.errors import Exit, Refused, usage
+from zart.cli.errors import Exit, Refused
+from zart.cli.fitting import check_input
 from zart.cli.handlers import registry_of
 from zart.cli.inputs import DataOption, read_data, read_length, read_moment, read_name
 from zart.cli.output import put_record
@@ -12,9 +13,8 @@ from zart.cli.settings import DEFAULTS, AppOption, Settings
 from zart.client import DurableScheduler
 from zart.clock import moment
 from zart.codec import ANY
-from zart.errors import DeserializationError, ExecutionAlreadyExists, ExecutionNotFound, IdempotencyMismatch
+from zart.errors import ExecutionAlreadyExists, ExecutionNotFound, IdempotencyMismatch
 from zart.ids import SystemRandomness
-from zart.registry import Task
 
 
 async def schedule(
@@ -50,7 +50,7 @@ async def schedule(
     value = read_data(data)
     if app is not None:
         known = registry_of(app)[task]
-        _check(known, value)
+        check_input(known, value, given=data is not None)
         queue = queue or known.queue
     execution_id = str(SystemRandomness().uuid()) if id is None else read_name(id, "execution id")
     length = None if delay is None else read_length(delay, "--delay")
@@ -65,18 +65,6 @@ async def schedule(
         else:
             found = _answer(execution_id, task, str(handle.status), handle.run, handle.scheduled_at, repeated=False)
     put_record(found, settings.format)
-
-
-def _check(task: Task, value: Any) -> None:
-    what = f"the data for task {task.name!r}"
-    try:
-        with usage("invalid_data"):
-            text, _ = ANY.through(value, what)
-            task.data.decode(text)
-    except DeserializationError as error:
-        raise Refused(
-            "invalid_data", f"{what} does not fit: {error}", "give what the task's input type asks for", Exit.USAGE
-        ) from error
 
 
 async def _found_again(client: DurableScheduler, execution_id: str, task: str, value: Any) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from zart.cli.database import client_of
 from zart.cli.inputs import read_name
-from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, Settings
-from zart.cli.views import summary
+from zart.cli.views import put_execution
 
 
 async def status(
@@ -16,7 +16,7 @@ async def status(
     /,
     *,
     steps: Annotated[bool, Parameter(negative=())] = False,
-    run: int | None = None,
+    run: Annotated[int | None, Parameter(validator=Number(gte=1))] = None,
     settings: Settings = DEFAULTS,
 ) -> None:
     """Show an execution as it is now.
@@ -28,6 +28,6 @@ async def status(
         settings: What every command takes.
     """
     read_name(execution_id, "execution id")
-    async with client_of(settings.database_url) as client:
+    async with client_of(settings.database_url, execution_id) as client:
         record = await client.status(execution_id, run)
-    put_record(summary(record, steps=steps), settings.format)
+    put_execution(record, settings.format, steps=steps)

@@ -8,10 +8,9 @@ from cyclopts import Parameter
 from zart.cli.database import client_of
 from zart.cli.errors import Exit, Problem, complain, explain
 from zart.cli.inputs import read_length, read_name
-from zart.cli.output import put_record
 from zart.cli.progress import watch
 from zart.cli.settings import DEFAULTS, Settings
-from zart.cli.views import summary
+from zart.cli.views import put_execution
 from zart.errors import WaitTimedOut
 from zart.status import ExecutionStatus
 
@@ -38,7 +37,7 @@ async def wait(
     patience = read_length(timeout, "--timeout")
     form = settings.format
     late: WaitTimedOut | None = None
-    async with client_of(settings.database_url) as client:
+    async with client_of(settings.database_url, execution_id) as client:
         try:
             if sys.stderr.isatty():
                 record = await watch(client, execution_id, patience)
@@ -46,7 +45,7 @@ async def wait(
                 record = await client.wait(execution_id, patience)
         except WaitTimedOut as error:
             late, record = error, await client.status(execution_id)
-    put_record(summary(record, steps=steps), form)
+    put_execution(record, form, steps=steps)
     if late is not None:
         return _leave(explain(late), form != "table")
     match record.status:

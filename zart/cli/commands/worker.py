@@ -45,7 +45,7 @@ def worker(
         lease: How long after the worker's death its executions are given to others.
         poll: How often it looks for work when no hint comes.
         queue: A queue to serve; may be given several times.
-        verbose: One line on stderr for every change of state.
+        verbose: One line on stderr whenever an execution is taken up, let go or lost; without it, when one fails.
         settings: What every command takes.
     """
     registry = registry_of(app)

@@ -14,8 +14,7 @@ from attrs import frozen
 
 from zart.cli.demo import ledger
 from zart.cli.demo.chart import bars
-from zart.cli.eventloop import pause
-from zart.clock import SystemClock
+from zart.clock import SystemClock, pause
 from zart.context import TaskContext
 from zart.handler import TaskHandler
 

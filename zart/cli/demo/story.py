@@ -15,9 +15,8 @@ from zart.cli.database import client_of
 from zart.cli.demo import ledger
 from zart.cli.demo.pipeline import APPROVAL, SLOW, TASK
 from zart.cli.errors import Exit, Refused
-from zart.cli.eventloop import pause
 from zart.client import DurableScheduler
-from zart.clock import Clock, SystemClock
+from zart.clock import Clock, SystemClock, pause
 from zart.report import DurableExecutionStatus
 from zart.status import ExecutionStatus, Phase, StepKind
 
@@ -76,7 +75,7 @@ class Story:
                     f"{starts.total() - starts[SLOW] + 1} steps done; waiting for a person's approval, in the database only"
                 )
                 await client.offer_event(ID, "approval", {"approved": True, "by": "you"}, event_id="approval-1")
-                self._tell("sent the event 'approval'")
+                self._tell("sent the event 'approval' in that person's stead, as `zart event` would")
                 record = await client.wait(ID, PATIENCE)
                 self._tell(f"execution {ID} is {record.status}")
                 worker.terminate()

@@ -1,12 +1,13 @@
 """What the Inspector asks, for every dialect: pure functions that return statements.
 
 Their columns come in the order of the fields of `Execution`, `StepRecord` and `Mail`; see `rows`. Where a run is asked for,
-`execution_id` and, if it is pinned, `run` are parameters; `now`, where a statement has it, is storage's.
+`execution_id` and, if it is pinned, `run` are parameters; `now`, where a statement has it, is storage's: a parameter of that
+name, unless the dialect has something better.
 """
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal_column, select
 
 from zart.records import Query
 from zart.schedulers.sql.tables import executions, mail, steps, worker_tasks, workers
@@ -14,16 +15,7 @@ from zart.schedulers.sql.tables import executions, mail, steps, worker_tasks, wo
 # A number in the text, not a parameter: the partial indexes that serve lists repeat it.
 _CURRENT = executions.c.current == literal_column("1")
 
-_SERVED = (
-    select(worker_tasks.c.worker)
-    .join(workers, workers.c.id == worker_tasks.c.worker)
-    .where(
-        worker_tasks.c.task == executions.c.task,
-        workers.c.state == literal_column("'alive'"),
-        workers.c.lease_until > bindparam("now", None),
-    )
-    .exists()
-)
+NOW: ColumnElement[int] = bindparam("now", None, BigInteger)
 
 _EXECUTION = (
     *(
@@ -32,15 +24,14 @@ _EXECUTION = (
     ),
     *(executions.c[name] for name in ("crashes", "crashed_workers", "reason", "created_at", "scheduled_at", "started_at")),
     *(executions.c[name] for name in ("completed_at", "due_at", "deadline", "mail")),
-    _SERVED.label("served"),
 )
 _STEP = ("seq", "name", "kind", "phase", "ok", "payload", "attempts", "due_at", "mail", "started_at", "at")
 _MAIL = ("seq", "name", "payload", "at")
 
 
-def get(*, pinned: bool) -> Select[Any]:
+def get(*, pinned: bool, now: ColumnElement[int] = NOW) -> Select[Any]:
     """Return the statement for one run, or for the last one."""
-    return _of_run(select(*_EXECUTION), pinned=pinned)
+    return _of_run(select(*_EXECUTION, _served(now)), pinned=pinned)
 
 
 def history(*, pinned: bool) -> tuple[Select[Any], Select[Any]]:
@@ -52,10 +43,10 @@ def history(*, pinned: bool) -> tuple[Select[Any], Select[Any]]:
     )
 
 
-def find(query: Query) -> Select[Any]:
+def find(query: Query, now: ColumnElement[int] = NOW) -> Select[Any]:
     """Return the statement for a page of current runs, and one execution more if there is another page."""
     key = executions.c.key
-    statement = select(*_EXECUTION).where(*_conditions(query)).limit(query.limit + 1).offset(query.offset)
+    statement = select(*_EXECUTION, _served(now)).where(*_conditions(query)).limit(query.limit + 1).offset(query.offset)
     if query.after is not None:
         last = executions.alias("last")
         at = select(last.c.key).where(last.c.id == query.after, last.c.current == literal_column("1")).scalar_subquery()
@@ -67,6 +58,20 @@ def count(query: Query) -> Select[Any]:
     """Return the statement for how many current runs there are, by status."""
     status = executions.c.status
     return select(status, func.count()).where(*_conditions(query)).group_by(status)
+
+
+def _served(now: ColumnElement[int]) -> ColumnElement[bool]:
+    """Return whether a living worker has registered the execution's task."""
+    living = (
+        select(worker_tasks.c.worker)
+        .join(workers, workers.c.id == worker_tasks.c.worker)
+        .where(
+            worker_tasks.c.task == executions.c.task,
+            workers.c.state == literal_column("'alive'"),
+            workers.c.lease_until > now,
+        )
+    )
+    return living.exists().label("served")
 
 
 def _of_run(statement: Select[Any], *, pinned: bool) -> Select[Any]:

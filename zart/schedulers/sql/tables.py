@@ -19,6 +19,7 @@ executions: Table = Table(
     Column("created_at", BigInteger),
     Column("scheduled_at", BigInteger),
     Column("started_at", BigInteger),
+    Column("claimed_at", BigInteger),
     Column("completed_at", BigInteger),
     Column("due_at", BigInteger),
     Column("deadline", BigInteger),

@@ -48,7 +48,9 @@ class Beat(Job[BeatReply]):
         if beat.in_time:
             batch.connection.execute(_SQL["declare_dead"].sql, {"now": now})
         taken_over = self._take_over(batch)
-        lost, mail = self._held(batch)
+        held = to_json([(each.token.key, each.token.fence, each.seen) for each in beat.held])
+        self._hand_back(batch, held)
+        lost, mail = self._held(batch, held)
         return BeatReply(alive=True, now=now, lost=lost, mail=mail, taken_over=taken_over)
 
     def _leave(self, batch: Batch) -> None:
@@ -77,12 +79,20 @@ class Beat(Job[BeatReply]):
         batch.due.append((batch.now, None, None))
         return sum(dead for _, _, dead, _ in doomed)
 
-    def _held(self, batch: Batch) -> tuple[list[Token], dict[int, list[Mail]]]:
+    def _hand_back(self, batch: Batch, held: str) -> None:
+        """Hand back one batch of what the worker was given without ever hearing of it."""
+        beat = self.beat
+        if beat.held_at is None:
+            return
+        known = {"worker": beat.worker, "held_at": beat.held_at, "held": held, "most": TAKEOVER, "now": batch.now}
+        if batch.connection.execute(_SQL["unheard"].sql, known).rowcount:
+            batch.due.append((batch.now, None, None))
+
+    def _held(self, batch: Batch, asked: str) -> tuple[list[Token], dict[int, list[Mail]]]:
         """Return what of the held executions is lost, and the new mail of the others."""
-        if not self.beat.held:
-            return [], {}
         held = self.beat.held
-        asked = to_json([(each.token.key, each.token.fence, each.seen) for each in held])
+        if not held:
+            return [], {}
         changed = from_json(batch.json(_SQL["held"].sql, {"held": asked}))
         lost = [held[place].token for place, is_lost in changed if is_lost]
         news = [(held[place].token.key, held[place].seen) for place, is_lost in changed if not is_lost]

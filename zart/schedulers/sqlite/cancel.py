@@ -17,6 +17,7 @@ class Cancel(Job[dict[str, tuple[ExecutionStatus, bool]]]):
     """End what is not finished."""
 
     ids: Collection[str]
+    run: int | None = None
 
     def work(self, batch: Batch) -> dict[str, tuple[ExecutionStatus, bool]]:
         """Look the executions up and cancel those that have not ended."""
@@ -24,7 +25,8 @@ class Cancel(Job[dict[str, tuple[ExecutionStatus, bool]]]):
         answers: dict[str, tuple[ExecutionStatus, bool]] = {}
         cancelled: list[int] = []
         told: set[str] = set()
-        for sql, parameters in _SQL["find"].chunks(list(enumerate(ids, 1))):
+        asked = [(number, each, self.run or 0) for number, each in enumerate(ids, 1)]
+        for sql, parameters in _SQL["find"].chunks(asked):
             for number, key, stored, worker in from_json(batch.json(sql, parameters)):
                 execution_id, status = ids[number - 1], ExecutionStatus(stored)
                 if status.is_terminal:

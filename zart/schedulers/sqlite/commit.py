@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
-from attrs import define
+from attrs import define, evolve, field
 
 from zart.clock import Instant
 from zart.records import Commit, Committed, Fate, Mail, Move, StepRecord
@@ -14,14 +15,11 @@ from zart.status import ExecutionStatus, Phase, StepKind
 
 _SQL = statements("commit")
 
-_RECORD, _MOVE, _ONLY_CHECK = 1, 2, 3
+_OUTCOME, _RECORD, _MOVE, _MORE, _ONLY_CHECK = 1, 2, 3, 4, 5
 _ABSENT = -(1 << 62)
 """Says NULL; see commit.sql."""
-_NO_LIMIT = 1 << 62
-
-# sqlite3 takes a plain str a good deal faster than an enum's member that also is one.
-_KINDS = {kind: kind.value for kind in StepKind}
-_PHASES = {phase: phase.value for phase in Phase}
+_AT = 7
+"""The place in a move's row where `now` stands."""
 
 _UNSTORABLE = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError, ValueError, TypeError, OverflowError)
 """What is raised over a row that cannot be stored; anything else is storage's fault."""
@@ -33,28 +31,58 @@ Row = tuple[object, ...]
 
 
 @define
+class _Words:
+    """Commits as one statement says them: with their fences, so that it refuses all if anything is not as it is nearly always.
+
+    Made before the lane gets to it: while the lane looks through objects, the event loop waits for the interpreter's lock, and
+    finds them cold afterwards.
+    """
+
+    sql: str
+    parameters: list[object]
+    moves: list[int]
+    """Where `now` is to be filled in."""
+
+
+@define
 class CommitJob(Job[list[Committed]]):
     """Write commits: at once if all is quiet, else by how things stand."""
 
     commits: Sequence[Commit]
+    _words: _Words | None = field(init=False, default=None)
+    """None: too much for one statement, or something that cannot be said."""
+
+    def __attrs_post_init__(self) -> None:
+        """Put all that is quiet into words."""
+        with suppress(*_UNSTORABLE):  # comes again when it is to be written, and then shows whose fault it is
+            rows = _checked_rows(self.commits)
+            if len(rows) <= LARGEST:
+                moves = [_AT + number * len(row) for number, row in enumerate(rows) if row[0] == _MOVE]
+                self._words = _Words(*_SQL["write"].chunk(rows), moves)
 
     def settle(self, batch: Batch) -> list[Committed]:
         """Write all in one statement."""
-        rows = _checked_rows(self.commits, batch.now)
-        if len(rows) > LARGEST:
+        if self._words is None:
             raise Unsettled
-        return self._write_quiet(batch, rows)
+        parameters = self._words.parameters
+        for place in self._words.moves:
+            parameters[place] = batch.now
+        try:
+            batch.connection.execute(self._words.sql, parameters)
+        except sqlite3.IntegrityError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+                raise
+            raise Unsettled from error
+        for commit in self.commits:
+            if commit.move is not None:
+                _announce(batch, commit, commit.move)
+        return [_APPLIED] * len(self.commits)
 
     def work(self, batch: Batch) -> list[Committed]:
         """Write all, or what may be written."""
-        rows = _checked_rows(self.commits, batch.now)
-        if len(rows) > LARGEST:
-            batch.connection.execute("SAVEPOINT quiet")
         try:
-            return self._write_quiet(batch, rows)
-        except Unsettled:
-            if len(rows) > LARGEST:  # a single statement has left nothing behind
-                batch.connection.execute("ROLLBACK TO quiet")
+            return self.settle(batch)
+        except Unsettled:  # which has left nothing behind
             return _write_by_state(batch, self.commits)
 
     def salvage(self, batch: Batch, error: Exception) -> list[Committed]:
@@ -71,81 +99,52 @@ class CommitJob(Job[list[Committed]]):
             batch.connection.execute("RELEASE one")
         return answers
 
-    def _write_quiet(self, batch: Batch, rows: list[Row]) -> list[Committed]:
-        """Write rows that carry their fences.
-
-        Raises:
-            Unsettled: something is not as it is nearly always. More rows than one statement takes may be written in part.
-        """
-        try:
-            _write(batch, rows)
-        except sqlite3.IntegrityError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_TRIGGER:
-                raise
-            raise Unsettled from error
-        for commit in self.commits:
-            if commit.move is not None:
-                _announce(batch, commit, commit.move, mail=commit.seen)
-        return [_APPLIED] * len(self.commits)
-
 
 def _write(batch: Batch, rows: list[Row]) -> None:
     for sql, parameters in _SQL["write"].chunks(rows):
         batch.connection.execute(sql, parameters)
 
 
-def _checked_rows(commits: Iterable[Commit], now: Instant) -> list[Row]:
+def _checked_rows(commits: Iterable[Commit]) -> list[Row]:
+    """Return rows that are refused unless nothing is to be decided: nobody has mail that the commit has not seen."""
     rows: list[Row] = []
     for commit in commits:
-        key, fence, seen = commit.token.key, commit.token.fence, commit.seen
+        token, seen, move = commit.token, commit.seen, commit.move
+        key, fence = token.key, token.fence
         for step in commit.steps:
             own = step.seen
             rows.append(_record_row(step, key, fence, seen if own is None or own > seen else own))
-        if commit.move is not None:
-            rows.append(_move_row(commit, commit.move, fence, now))
+        if move is not None:
+            own = move.seen
+            rows += _move_rows(move, key, fence, seen if own is None or own > seen else own, 0)
         elif not commit.steps:
-            rows.append((_ONLY_CHECK, key, fence, seen, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0))
+            rows.append((_ONLY_CHECK, key, fence, seen, 0, 0, 0, 0, 0, 0))
     return rows
 
 
 def _record_row(step: StepRecord, key: int, fence: int, seen: int) -> Row:
-    return (
-        _RECORD,
-        key,
-        fence,
-        seen,
-        step.seq,
-        step.name,
-        _KINDS[step.kind],
-        _PHASES[step.phase],
-        1 if step.ok else 0,
-        step.attempts,
-        _ABSENT if step.due_at is None else step.due_at,
-        _ABSENT if step.mail is None else step.mail,
-        _ABSENT if step.started_at is None else step.started_at,
-        step.at,
-        step.payload,
-    )
+    if (
+        step.kind is StepKind.STEP
+        and step.phase is Phase.OUTCOME
+        and step.ok
+        and step.attempts == 1
+        and step.due_at is None
+        and step.mail is None
+    ):
+        return (_OUTCOME, key, fence, seen, step.seq, step.name, step.started_at, step.at, step.payload, 0)
+    due_at = _ABSENT if step.due_at is None else step.due_at
+    rest = (step.kind, step.phase, 1 if step.ok else 0, step.attempts, step.mail, step.started_at)
+    return (_RECORD, key, fence, seen, step.seq, step.name, due_at, step.at, step.payload, to_json(rest))
 
 
-def _move_row(commit: Commit, move: Move, fence: int, now: Instant) -> Row:
-    return (
-        _MOVE,
-        commit.token.key,
-        fence,
-        commit.seen,
-        _ABSENT if move.attempt is None else move.attempt,
-        move.status.value,
-        move.reason,
-        0,
-        0,
-        0,
-        _ABSENT if move.due_at is None else move.due_at,
-        _NO_LIMIT if move.seen is None else move.seen,
-        _ABSENT if move.deadline is None else move.deadline,
-        now,
-        move.payload,
-    )
+def _move_rows(move: Move, key: int, fence: int, seen: int, now: Instant) -> list[Row]:
+    attempt = _ABSENT if move.attempt is None else move.attempt
+    due_at = _ABSENT if move.due_at is None else move.due_at
+    rows: list[Row] = [(_MOVE, key, fence, seen, attempt, move.status.value, due_at, now, move.payload, 0)]
+    if move.reason is not None or move.deadline is not None:
+        deadline = _ABSENT if move.deadline is None else move.deadline
+        rows.append((_MORE, key, _ABSENT, 0, 0, 0, deadline, 0, move.reason, 0))
+    return rows
 
 
 @define
@@ -189,9 +188,11 @@ def _write_by_state(batch: Batch, commits: Sequence[Commit]) -> list[Committed]:
                 if state.crashes and step.phase is Phase.OUTCOME:
                     forgiven.add(key)
         if move is not None:
-            rows.append(_move_row(commit, move, _ABSENT, batch.now))
+            grown = move.seen is not None and state.mail > move.seen
+            final = evolve(move, status=ExecutionStatus.PENDING, due_at=batch.now) if grown else move
+            rows += _move_rows(final, key, _ABSENT, 0, batch.now)
             state.running = False
-            _announce(batch, commit, move, state.mail)
+            _announce(batch, commit, final)
     _write(batch, rows)
     if forgiven:
         batch.connection.execute(_SQL["forgive"].sql, {"keys": to_json(sorted(forgiven))})
@@ -204,13 +205,11 @@ def _write_by_state(batch: Batch, commits: Sequence[Commit]) -> list[Committed]:
     ]
 
 
-def _announce(batch: Batch, commit: Commit, move: Move, mail: int) -> None:
-    """Wake whom a move concerns; `mail` is what the mailbox holds at most."""
+def _announce(batch: Batch, commit: Commit, move: Move) -> None:
+    """Wake whom a move concerns."""
     if move.status.is_terminal:
         batch.calls.add(("end", commit.token.execution_id))
-    if move.seen is not None and mail > move.seen:
-        batch.due.append((batch.now, None, None))
-    elif move.due_at is not None:
+    if move.due_at is not None:
         batch.due.append((move.due_at, None, None))
 
 

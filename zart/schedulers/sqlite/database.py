@@ -4,6 +4,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
 from attrs import frozen
 
@@ -19,7 +20,9 @@ OLDEST = (3, 35, 0)
 _FOR_ALL = ("PRAGMA foreign_keys = ON", "PRAGMA temp_store = MEMORY", "PRAGMA cache_size = -32000")
 _FOR_WRITING = (
     "PRAGMA synchronous = FULL",  # NORMAL may lose acknowledged work when the machine loses power
+    "PRAGMA wal_autocheckpoint = 4000",  # pages: what is busy is written over many times before it is copied into the file
 )
+_EPOCH_NOW = "CAST(strftime('%s', 'now') AS INTEGER) * 1000000"
 _PREPARED = 256  # statements per connection: every operation in every size
 
 
@@ -95,6 +98,19 @@ class Database:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
+
+    def script(self, version: int) -> str:
+        """Return what `migrate` would do to tables of this version, for people who do it themselves."""
+        parts = [
+            f"{each.sql}\nINSERT INTO zart_schema VALUES ({each.version}, '{each.name}', {_EPOCH_NOW});\n"
+            for each in missing("sqlite", version, repr(self.path))
+        ]
+        return "\n".join(["BEGIN IMMEDIATE;\n", *parts, "COMMIT;\n"]) if parts else ""
+
+    def is_absent(self) -> bool:
+        """Whether opening would make the file."""
+        file = Path(self.path)
+        return file.parent.is_dir() and not file.exists()
 
     def version(self, connection: sqlite3.Connection) -> int:
         """Return the schema's version; 0 where there is none yet."""

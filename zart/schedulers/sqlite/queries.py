@@ -24,7 +24,7 @@ _SIZES = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512,
 """Rows per statement. Few sizes, so that all stay prepared; at most a third of the rows are padding."""
 
 LARGEST = _SIZES[-1]
-"""How many rows one statement takes at most: SQLite takes 32,766 parameters, the widest row has 15."""
+"""How many rows one statement takes at most: SQLite takes 32,766 parameters, the widest row has 10."""
 
 
 @frozen
@@ -40,11 +40,14 @@ class Statement:
         What is missing to the next size is filled with rows of zeros, which every statement ignores.
         """
         for start in range(0, len(rows), LARGEST):
-            part = rows[start : start + LARGEST]
-            size = _SIZES[bisect_left(_SIZES, len(part))]
-            parameters = list(chain.from_iterable(part))
-            parameters += [0] * (len(part[0]) * (size - len(part)))
-            yield self._for_rows(size), parameters
+            yield self.chunk(rows[start : start + LARGEST])
+
+    def chunk(self, rows: Sequence[tuple[object, ...]]) -> tuple[str, list[object]]:
+        """Return the text and parameters that say these rows, one to `LARGEST` of them."""
+        size = _SIZES[bisect_left(_SIZES, len(rows))]
+        parameters = list(chain.from_iterable(rows))
+        parameters += [0] * (len(rows[0]) * (size - len(rows)))
+        return self._for_rows(size), parameters
 
     def _for_rows(self, size: int) -> str:
         if size not in self._texts:

@@ -1,11 +1,13 @@
 """The SQLite scheduler: executions in one file, shared by as many processes of one machine as like."""
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from zart.clock import Clock, SystemClock, instant
 from zart.errors import SchemaMismatch
@@ -26,12 +28,15 @@ from zart.records import (
     Started,
     WorkerBeat,
 )
+from zart.scheduler import Bound
 from zart.schedulers.sqlite.beat import Beat
 from zart.schedulers.sqlite.cancel import Cancel
 from zart.schedulers.sqlite.claim import ClaimJob
 from zart.schedulers.sqlite.commit import CommitJob
 from zart.schedulers.sqlite.database import Database
 from zart.schedulers.sqlite.deliver import Deliver
+from zart.schedulers.sqlite.forks import Opening
+from zart.schedulers.sqlite.inside import refuse_inside
 from zart.schedulers.sqlite.inspect import Inspection
 from zart.schedulers.sqlite.reader import Reader
 from zart.schedulers.sqlite.start import Start
@@ -52,6 +57,9 @@ class SqliteScheduler:
 
     What is answered is on the disk: WAL with `synchronous=FULL`, one transaction for all that is said at one moment. Storage's
     clock is this machine's, or `clock`.
+
+    Close it before the process forks, or open it only in the children: SQLite's locks do not outlive a fork. In a child of a
+    process that had the file open, opening it and every operation raise `StorageUnavailable`.
 
     Example:
         >>> async with SqliteScheduler("zart.db") as scheduler:  # doctest: +SKIP
@@ -77,7 +85,9 @@ class SqliteScheduler:
         self._inspection = Inspection(self._reader, self._clock)
         self._waits = Waits(Path(self._path + "-wal"), self._clock, self._reader, self._changed_by_others)
         self._writer = Writer(self._database, self._clock, SystemRandomness(), self._waits.landed)
+        self._transactions: Any = None
         self._mismatch: str | None = None
+        self._opening: Opening | None = None
         self._data_version = 0
 
     def __repr__(self) -> str:
@@ -91,21 +101,35 @@ class SqliteScheduler:
             StorageUnavailable: it cannot be opened, or is no database.
             SchemaMismatch: it is newer than this code. One missing or older is told at first use: `migrate` may come yet.
         """
-        await self._writer.open(self._spawner)
+        opening = Opening.begin(self._path)
         try:
-            await self._check()
+            await self._writer.open(self._spawner)
+            try:
+                await self._check()
+            except BaseException:
+                await self._writer.close()
+                raise
         except BaseException:
-            await self._writer.close()
+            opening.end()
             raise
+        self._opening = opening
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish what was given and close the file."""
+        opening = self._opening
+        if opening is not None and opening.is_inherited():
+            return  # its threads are not here, and its connections are the parent's to close
         await self._waits.close()
+        if self._transactions is not None:
+            await self._transactions.close()
         await self._reader.close()
         await self._writer.close()
+        self._opening = None
+        if opening is not None:
+            opening.end()
 
     async def migrate(self) -> None:
         """Bring the schema to this version, before or after entering; safe to repeat and to run from several processes at once.
@@ -113,6 +137,7 @@ class SqliteScheduler:
         Raises:
             SchemaMismatch: the database is newer than this code.
         """
+        self._check_process()
         if not self._writer.is_open:
             async with self:
                 await self.migrate()
@@ -127,11 +152,22 @@ class SqliteScheduler:
         Raises:
             SchemaMismatch: the database is newer than this code.
         """
+        self._check_process()
         if not self._writer.is_open:
             # Without `create`: what is asked for must not change by being asked for.
             async with SqliteScheduler(self._path, clock=self._clock, spawner=self._spawner) as plain:
                 return await plain.schema_version()
         return await self._writer.call(self._database.version)
+
+    async def migration_script(self) -> str:
+        """Return the SQL that `migrate` would run now, for those who run it themselves; empty when there is nothing to do.
+
+        A file that is absent stays so.
+
+        Raises:
+            SchemaMismatch: the database is newer than this code.
+        """
+        return self._database.script(0 if self._database.is_absent() else await self.schema_version())
 
     # ---- Scheduler --------------------------------------------------------------------------------------------------
 
@@ -161,9 +197,9 @@ class SqliteScheduler:
         """Put events into mailboxes."""
         return await self._submit(Deliver(events)) if events else ()
 
-    async def cancel(self, ids: Collection[str]) -> Mapping[str, tuple[ExecutionStatus, bool]]:
-        """End executions from outside."""
-        return await self._submit(Cancel(ids)) if ids else {}
+    async def cancel(self, ids: Collection[str], run: int | None = None) -> Mapping[str, tuple[ExecutionStatus, bool]]:
+        """End executions from outside: their last runs, or this run of each."""
+        return await self._submit(Cancel(ids, run)) if ids else {}
 
     async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
         """Return when something of interest may have happened: work for a demand, or the end of one of these executions.
@@ -173,6 +209,34 @@ class SqliteScheduler:
         """
         self._check_usable()
         await self._waits.wait(interest, timeout)
+
+    # ---- Transactional ----------------------------------------------------------------------------------------------
+
+    def bind(self, connection: Any) -> Bound:
+        """Return what speaks within the transaction of a SQLAlchemy connection to the same file.
+
+        It holds SQLite's one write lock from then on: keep the transaction short.
+
+        Raises:
+            TypeError: no SQLAlchemy `AsyncConnection` or `AsyncSession`.
+        """
+        self._check_usable()
+        bound: Bound = self._transacting().bind(connection)
+        return bound
+
+    @asynccontextmanager
+    async def transaction(self, limit: timedelta) -> AsyncIterator[tuple[Any, Bound]]:
+        """Open a transaction of its own: a SQLAlchemy `AsyncConnection`, and what speaks within it. It commits at the end.
+
+        Raises:
+            StorageUnavailable: the write lock cannot be had, or the disk takes no more.
+            TimeoutError: it held up others for longer than `limit`, and was rolled back.
+        """
+        self._check_usable()
+        async with self._transacting().begin(limit) as (connection, bound):
+            yield connection, bound
+        for batch in bound.batches:
+            self._waits.landed(batch)
 
     # ---- Inspector --------------------------------------------------------------------------------------------------
 
@@ -198,17 +262,30 @@ class SqliteScheduler:
 
     # -----------------------------------------------------------------------------------------------------------------
 
+    def _transacting(self) -> Any:
+        if self._transactions is None:
+            # Not before it is needed: to import SQLAlchemy takes longer than most commands.
+            module = import_module("zart.schedulers.sqlite.transact")
+            self._transactions = module.Transactions(self._database, self._clock)
+        return self._transactions
+
     async def _submit(self, job: Job[T]) -> T:
         self._check_usable()
+        refuse_inside(self._path)
         return await self._writer.submit(job)
 
     async def _check(self) -> None:
         self._mismatch = await self._writer.call(self._database.check)
 
     def _check_usable(self) -> None:
+        self._check_process()
         self._writer.check_open()
         if self._mismatch is not None:
             raise SchemaMismatch(self._mismatch)
+
+    def _check_process(self) -> None:
+        if self._opening is not None:
+            self._opening.check()
 
     async def _changed_by_others(self) -> bool:
         before = self._data_version

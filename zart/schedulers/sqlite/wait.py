@@ -20,7 +20,7 @@ from threading import Lock
 
 from attrs import define, field
 
-from zart.clock import SECOND, Clock, Instant, instant
+from zart.clock import SECOND, Clock, Instant, instant, pause
 from zart.errors import SchedulerError
 from zart.records import Demand
 from zart.schedulers.hints import Hints, Topic, Waiter
@@ -182,17 +182,17 @@ class Waits:
 
     async def _look_around(self) -> None:
         """Look at the -wal file as long as somebody waits."""
-        pause = _FIRST_LOOK
+        gap = _FIRST_LOOK
         again = False
         while self._waiting:
-            await self._pause(pause)
-            pause = min(pause * 1.5, _LONGEST_BETWEEN)
+            await pause(self._clock, gap)
+            gap = min(gap * 1.5, _LONGEST_BETWEEN)
             at_present = self._look_at_wal()
             if at_present == self._seen and not again:
                 continue
             again = at_present != self._seen
             if again:  # what is written just after this look may hide behind the same time
-                pause = max(pause, _TICK)
+                gap = max(gap, _TICK)
             self._seen = at_present
             landings, self._seen_landings = self._seen_landings, self._landings
             try:
@@ -212,14 +212,6 @@ class Waits:
             with self._lock:
                 for each in ended:
                     self._hints.call("end", each)
-
-    async def _pause(self, seconds: float) -> None:
-        rang = asyncio.Event()
-        timer = self._clock.call_later(seconds, rang.set)
-        try:
-            await rang.wait()
-        finally:
-            timer.cancel()
 
     def _look_at_wal(self) -> tuple[int, int] | None:
         try:

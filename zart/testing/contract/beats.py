@@ -7,7 +7,7 @@ import asyncio
 from attrs import evolve
 
 from zart.clock import SECOND
-from zart.records import BeatReply, Fate, Held
+from zart.records import BeatReply, Fate, Held, Query
 from zart.scheduler import TAKEOVER, Storage
 from zart.spawner import ThreadSpawner
 from zart.status import ExecutionStatus
@@ -172,6 +172,81 @@ class Beats(Scene):
             assert (reply.alive, reply.now) == (False, now(clock))
         await register(scheduler, "w again")
         assert (await claim(scheduler, "w again")).token.execution_id == "a"
+
+    async def test_rule_7_what_a_worker_never_heard_of_is_handed_back(self, scheduler: Storage, clock: FakeClock) -> None:
+        kept, unheard = await running(scheduler, "a", "b")
+        (others,) = await running(scheduler, "c", worker="other")
+        await commit(scheduler, unheard, outcome(1))
+        clock.advance(1)
+        reply = await scheduler.beat(beat(held=[Held(kept.token, 0)], held_at=now(clock)))
+        assert (reply.alive, list(reply.lost), reply.taken_over) == (True, [], 0)
+        execution = await read(scheduler, "b")
+        assert (execution.status, execution.due_at, execution.worker) == (ExecutionStatus.PENDING, now(clock), None)
+        assert (execution.crashes, tuple(execution.crashed_workers)) == (0, ())
+        assert execution.fence > unheard.token.fence
+        assert [(await commit(scheduler, each, outcome(2))).fate for each in (kept, unheard, others)] == [
+            Fate.APPLIED,
+            Fate.LOST,
+            Fate.APPLIED,
+        ]
+        again = await claim(scheduler)
+        assert (again.token.execution_id, again.crashes, list(again.steps)) == ("b", 0, [outcome(1)])
+        assert again.token.fence > execution.fence
+
+    async def test_rule_7_without_held_at_nothing_is_handed_back(self, scheduler: Storage, clock: FakeClock) -> None:
+        (claimed,) = await running(scheduler, "a")
+        clock.advance("1h")
+        await scheduler.beat(beat())
+        assert (await commit(scheduler, claimed, outcome(1))).fate is Fate.APPLIED
+
+    async def test_rule_7_only_what_was_claimed_before_held_at_is_handed_back(
+        self, scheduler: Storage, clock: FakeClock
+    ) -> None:
+        (claimed,) = await running(scheduler, "a")
+        at = now(clock)
+        clock.advance("1h")
+        await scheduler.beat(beat(held_at=at))
+        assert (await commit(scheduler, claimed, outcome(1))).fate is Fate.APPLIED
+        await scheduler.beat(beat(held_at=at + 1))
+        assert (await commit(scheduler, claimed, outcome(2))).fate is Fate.LOST
+        await claim(scheduler)
+        await scheduler.beat(beat(held_at=at + 1))
+        assert (await read(scheduler)).worker == "w", "it is the last claim that counts"
+
+    async def test_rule_7_what_is_held_under_an_older_fence_is_handed_back(self, scheduler: Storage, clock: FakeClock) -> None:
+        (first,) = await running(scheduler, "a")
+        await commit(scheduler, first, move=waiting(now(clock)))
+        second = await claim(scheduler)
+        clock.advance(1)
+        reply = await scheduler.beat(beat(held=[Held(first.token, 0)], held_at=now(clock)))
+        assert list(reply.lost) == [first.token]
+        assert (await read(scheduler)).status is ExecutionStatus.PENDING
+        assert (await commit(scheduler, second, outcome(1))).fate is Fate.LOST
+
+    async def test_rule_7_what_does_not_run_is_not_handed_back(self, scheduler: Storage, clock: FakeClock) -> None:
+        parked, done = await running(scheduler, "a", "b")
+        await commit(scheduler, parked, move=waiting())
+        await commit(scheduler, done, move=completed())
+        before = [await read(scheduler, each) for each in "ab"]
+        clock.advance(1)
+        await scheduler.beat(beat(held_at=now(clock)))
+        assert [await read(scheduler, each) for each in "ab"] == before
+
+    async def test_rule_7_one_beat_hands_back_one_batch_in_id_order(self, scheduler: Storage, clock: FakeClock) -> None:
+        ids = [f"x{number:03}" for number in range(2 * TAKEOVER + 30)]
+        await running(scheduler, *(ids[(index * 7) % len(ids)] for index in range(len(ids))))
+        clock.advance(1)
+        for batch in (TAKEOVER, 2 * TAKEOVER, len(ids), len(ids)):
+            await scheduler.beat(beat(held_at=now(clock)))
+            page = await scheduler.find(Query(statuses=(ExecutionStatus.PENDING,), limit=len(ids)))
+            assert sorted(each.id for each in page.executions) == ids[:batch]
+
+    async def test_rule_7_a_dead_worker_hands_nothing_back(self, scheduler: Storage, clock: FakeClock) -> None:
+        ids = [f"x{number:03}" for number in range(TAKEOVER + 1)]
+        await running(scheduler, *ids, lease=LEASE)
+        await crash(scheduler, clock, "w")
+        assert not (await scheduler.beat(beat(lease=LEASE, held_at=now(clock)))).alive
+        assert (await read(scheduler, ids[-1])).status is ExecutionStatus.RUNNING
 
     async def test_rule_7_a_beat_may_come_from_another_thread_and_loop(self, scheduler: Storage) -> None:
         loop = asyncio.get_running_loop()

@@ -84,6 +84,14 @@ class Cancels(Scene):
         assert (await read(scheduler, "a", 1)).status is ExecutionStatus.COMPLETED
         assert (await read(scheduler, "a", 2)).status is CANCELLED
 
+    async def test_rule_6_cancelling_a_run_means_that_run(self, scheduler: Storage) -> None:
+        await ended(scheduler, ExecutionStatus.COMPLETED)
+        await scheduler.start([new(), new("b")])
+        assert await scheduler.cancel(["a", "b", "c"], 1) == {"a": (ExecutionStatus.COMPLETED, False), "b": (CANCELLED, True)}
+        assert (await read(scheduler)).status is ExecutionStatus.PENDING
+        assert await scheduler.cancel(["a", "b"], 3) == {}
+        assert await scheduler.cancel(["a", "b"], 2) == {"a": (CANCELLED, True)}
+
     async def test_rule_6_what_was_saved_stays_saved(self, scheduler: Storage) -> None:
         (claimed,) = await running(scheduler, "a")
         await commit(scheduler, claimed, outcome(1))

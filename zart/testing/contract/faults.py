@@ -119,6 +119,16 @@ class Faults(Scene):
         assert set(await scheduler.deliver(events)) == {Delivery.DUPLICATE}
         assert [(await read(scheduler, each)).mail for each in "ab"] == [2, 1]
 
+    async def test_rule_10_a_claim_whose_reply_was_lost_comes_back_after_a_beat(
+        self, scheduler: Storage, clock: FakeClock
+    ) -> None:
+        await running(scheduler, "a")
+        clock.advance(1)
+        await scheduler.beat(beat(held_at=now(clock)))
+        again = await claim(scheduler)
+        assert (again.token.fence > 1, again.crashes) == (True, 0)
+        assert (await read(scheduler)).started_at == now(clock) - SECOND
+
     async def test_rule_10_a_claim_whose_reply_was_lost_comes_back_after_the_lease(
         self, scheduler: Storage, clock: FakeClock
     ) -> None:

@@ -14,6 +14,7 @@ from zart.scheduler import Storage
 from zart.testing.clock import FakeClock
 from zart.testing.contract.scene import (
     Scene,
+    beat,
     claim,
     commit,
     completed,
@@ -70,6 +71,13 @@ class Hints(Scene):
     async def test_a_wait_returns_when_a_move_makes_an_execution_due(self, scheduler: Storage, clock: FakeClock) -> None:
         (claimed,) = await running(scheduler, "a")
         await self.wakes(scheduler, demand(), lambda: commit(scheduler, claimed, move=waiting(now(clock))))
+
+    async def test_a_wait_returns_when_a_beat_hands_an_execution_back(self, scheduler: Storage, clock: FakeClock) -> None:
+        await running(scheduler, "a")
+        clock.advance(1)
+        assert list(await scheduler.claim(demand())) == []
+        await self.wakes(scheduler, demand(), lambda: scheduler.beat(beat(held_at=now(clock))))
+        assert (await claim(scheduler)).token.execution_id == "a"
 
     async def test_a_wait_returns_at_once_when_work_is_due_already(self, scheduler: Storage) -> None:
         await register(scheduler)

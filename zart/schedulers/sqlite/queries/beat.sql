@@ -66,6 +66,20 @@ UPDATE zart_workers SET state = 'left', ended_at = :now, news = news + 1 WHERE i
 -- name: hand_back
 UPDATE zart_executions SET status = 'pending', fence = fence + 1, due_at = :now, worker = NULL WHERE worker = :worker
 
+-- name: unheard
+-- Hand back what runs under a worker since before `:held_at` and is not in `held`, triples of key, fence and seen: the reply to its
+-- claim was lost. An execution that is held under an older fence is not held.
+UPDATE zart_executions SET status = 'pending', fence = fence + 1, due_at = :now, worker = NULL
+WHERE key IN (
+    SELECT each.key
+    FROM zart_executions AS each
+    WHERE each.worker = :worker AND each.claimed_at < :held_at AND (each.key, each.fence) NOT IN (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:held)
+    )
+    ORDER BY each.id
+    LIMIT :most
+)
+
 -- name: held
 -- Of what a worker believes to hold, as triples of key, fence and seen: the places in that list, from 0, of what it has lost (1),
 -- and of what has new mail (0).

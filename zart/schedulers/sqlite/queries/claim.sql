@@ -1,7 +1,8 @@
 -- claim: hand out due executions (rule 2).
 --
--- `peek` is all that an idle worker costs: one read, no transaction. The others run under the write lock. Literal 2 is
--- zart.records.SUSPECT: a partial index serves only a query that repeats its condition word for word.
+-- An idle worker costs one read and no transaction. Where something is due, a claim is `find` and `take`: looking and taking are two
+-- transactions, so `take` asks again whether all is as it was found, and takes everything or nothing. Under the write lock it is always
+-- as it was found. Literal 2 is zart.records.SUSPECT: a partial index serves only a query that repeats its condition word for word.
 
 -- name: peek
 -- Until when the worker's lease holds (NULL: not alive), its news, and when the next execution of these queues and tasks is due.
@@ -27,56 +28,106 @@ FROM (
     WHERE :suspects > 0
 ) AS soonest
 
--- name: candidates
--- The first of each queue and task, due or not, as pairs of due_at and key: innocents, then suspects.
+-- name: find
+-- Until when the worker's lease holds (NULL: not alive), its news, how many executions it may take now, and when the next of those that
+-- are left is due; of the executions to take, those due longest first: what `take` is to be told, they themselves, and all records
+-- and all mail of those that have a past, each in order. `tasks` holds pairs of name and deadline length.
+WITH place (queue, task, length) AS MATERIALIZED (
+    SELECT queues.value, json_extract(tasks.value, '$[0]'), json_extract(tasks.value, '$[1]')
+    FROM json_each(:queues) AS queues CROSS JOIN json_each(:tasks) AS tasks
+),
+innocent (due_at, key, length) AS MATERIALIZED (
+    SELECT each.due_at, each.key, place.length
+    FROM place CROSS JOIN zart_executions AS each ON each.key IN (
+        SELECT key FROM zart_executions
+        WHERE queue = place.queue AND task = place.task AND due_at IS NOT NULL AND due_at <= :now AND crashes < 2
+        ORDER BY due_at, key LIMIT :limit + 1
+    )
+),
+suspect (due_at, key, length) AS MATERIALIZED (
+    SELECT each.due_at, each.key, place.length
+    FROM place CROSS JOIN zart_executions AS each ON each.key IN (
+        SELECT key FROM zart_executions
+        WHERE queue = place.queue AND task = place.task AND due_at IS NOT NULL AND due_at <= :now AND crashes >= 2
+        ORDER BY due_at, key LIMIT :suspects + 1
+    )
+    WHERE :suspects > 0
+),
+chosen (due_at, key, length) AS MATERIALIZED (
+    SELECT * FROM (
+        SELECT * FROM innocent
+        UNION ALL
+        SELECT * FROM (SELECT * FROM suspect ORDER BY due_at, key LIMIT :suspects)
+    )
+    ORDER BY due_at, key LIMIT :limit
+)
 SELECT (
-    SELECT json_group_array(json_array(each.due_at, each.key))
-    FROM json_each(:queues) AS queues CROSS JOIN json_each(:tasks) AS tasks
-    CROSS JOIN zart_executions AS each ON each.key IN (
-        SELECT key FROM zart_executions
-        WHERE queue = queues.value AND task = tasks.value AND due_at IS NOT NULL AND crashes < 2
-        ORDER BY due_at, key LIMIT :limit
-    )
-), (
-    SELECT json_group_array(json_array(each.due_at, each.key))
-    FROM json_each(:queues) AS queues CROSS JOIN json_each(:tasks) AS tasks
-    CROSS JOIN zart_executions AS each ON each.key IN (
-        SELECT key FROM zart_executions
-        WHERE queue = queues.value AND task = tasks.value AND due_at IS NOT NULL AND crashes >= 2
-        ORDER BY due_at, key LIMIT :suspects
-    )
-), (
     SELECT lease_until FROM zart_workers WHERE id = :worker AND state = 'alive'
+), (
+    SELECT news FROM zart_workers WHERE id = :worker
+), (
+    SELECT count(*) FROM chosen
+), (
+    SELECT min(due_at) FROM (
+        SELECT due_at FROM innocent WHERE key NOT IN (SELECT key FROM chosen)
+        UNION ALL
+        SELECT due_at FROM suspect WHERE key NOT IN (SELECT key FROM chosen)
+        UNION ALL
+        SELECT (
+            SELECT due_at FROM zart_executions
+            WHERE queue = place.queue AND task = place.task AND due_at IS NOT NULL AND due_at > :now AND crashes < 2
+            ORDER BY due_at LIMIT 1
+        )
+        FROM place
+        UNION ALL
+        SELECT (
+            SELECT due_at FROM zart_executions
+            WHERE queue = place.queue AND task = place.task AND due_at IS NOT NULL AND due_at > :now AND crashes >= 2
+            ORDER BY due_at LIMIT 1
+        )
+        FROM place WHERE :suspects > 0
+    )
+), (
+    SELECT json_group_array(json_array(each.key, each.fence, each.mail, coalesce(each.deadline, each.scheduled_at + chosen.length)))
+    FROM chosen CROSS JOIN zart_executions AS each ON each.key = chosen.key
+), (
+    SELECT json_group_array(json_array(
+        each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.attempt, each.crashes,
+        each.crashed_workers, each.scheduled_at, coalesce(each.deadline, each.scheduled_at + chosen.length)
+    ))
+    FROM chosen CROSS JOIN zart_executions AS each ON each.key = chosen.key
+), (
+    SELECT json_group_array(json_array(
+        step.key, step.seq, step.name, step.kind, step.phase, step.ok, step.payload, step.attempts, step.due_at, step.mail,
+        step.started_at, step.at
+    ))
+    FROM chosen
+    CROSS JOIN zart_executions AS each ON each.key = chosen.key AND each.started_at IS NOT NULL
+    CROSS JOIN zart_steps AS step ON step.key = chosen.key
+), (
+    SELECT json_group_array(json_array(mail.key, mail.seq, mail.name, mail.payload, mail.at))
+    FROM chosen
+    CROSS JOIN zart_executions AS each ON each.key = chosen.key AND each.mail > 0
+    CROSS JOIN zart_mail AS mail ON mail.key = chosen.key
 )
 
--- name: executions
-SELECT json_group_array(json_array(
-    each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.attempt, each.crashes, each.crashed_workers,
-    each.scheduled_at, each.deadline, each.mail > 0 OR each.started_at IS NOT NULL
-))
-FROM json_each(:keys) AS keys CROSS JOIN zart_executions AS each ON each.key = keys.value
-
 -- name: take
--- `taken` holds pairs of key and deadline.
+-- `taken` is what `find` has said, `number` how many it holds. Whoever claims, cancels or takes over raises the fence, whoever delivers
+-- counts the mail up: what has the same of both is as it was found.
 UPDATE zart_executions SET
     status = 'running',
     worker = :worker,
     fence = fence + 1,
     due_at = NULL,
     started_at = coalesce(started_at, :now),
-    deadline = json_extract(taken.value, '$[1]')
+    claimed_at = :now,
+    deadline = json_extract(taken.value, '$[3]')
 FROM json_each(:taken) AS taken
 WHERE zart_executions.key = json_extract(taken.value, '$[0]')
-
--- name: pasts
--- All records and all mail of these executions, each in order.
-SELECT (
-    SELECT json_group_array(json_array(
-        step.key, step.seq, step.name, step.kind, step.phase, step.ok, step.payload, step.attempts, step.due_at, step.mail,
-        step.started_at, step.at
-    ))
-    FROM json_each(:keys) AS keys CROSS JOIN zart_steps AS step ON step.key = keys.value
-), (
-    SELECT json_group_array(json_array(mail.key, mail.seq, mail.name, mail.payload, mail.at))
-    FROM json_each(:keys) AS keys CROSS JOIN zart_mail AS mail ON mail.key = keys.value
-)
+    AND :number = (
+        SELECT count(*)
+        FROM json_each(:taken) AS found CROSS JOIN zart_executions AS each
+            ON each.key = json_extract(found.value, '$[0]') AND each.fence = json_extract(found.value, '$[1]')
+                AND each.mail = json_extract(found.value, '$[2]') AND each.due_at IS NOT NULL
+    )
+    AND EXISTS (SELECT 1 FROM zart_workers WHERE id = :worker AND state = 'alive' AND lease_until > :now)

@@ -5,36 +5,47 @@
 -- then `states` says how things stand, the caller decides, and `write` is said again without fences for what is to be applied.
 
 -- name: prepare
--- Once per connection. `what` says what a row means; 0 is padding. An absent integer is -4611686018427387904, because binding a NULL
--- costs ten times as much as binding a number; so a row without that in `fence` is checked.
+-- Once per connection. A row has as little to bind as can be, because that is done under the interpreter's lock. `what` says what it
+-- means; 0 is padding. An absent integer is -4611686018427387904, because binding a NULL costs ten times as much as binding a number;
+-- so a row without that in `fence` is checked.
 --
---            1 a record   2 a move            3 nothing, only checked
---   number   its seq      the new attempt
---   name     its name     the new status
---   kind     its kind     the reason
---   text     its payload  the result
---   due_at   its due_at   the due_at
---   mail     its mail     its own seen (4611686018427387904: none)
---   since    started_at   the new deadline
---   at       at           now
-CREATE TEMP VIEW zart_words (what, key, fence, seen, number, name, kind, phase, ok, attempts, due_at, mail, since, at, text) AS
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
+--            1 a step's outcome,   2 any other    3 a move       4 more of the move    5 nothing,
+--            at its first call       record                        in the row before     only checked
+--   number   its seq               its seq        new attempt
+--   name     its name              its name       new status
+--   due_at   its started_at        its due_at     the due_at     new deadline
+--   at       at                    at             now
+--   text     its payload           its payload    the result     the reason
+--   rest                           JSON: its kind, phase, ok, attempts, mail, started_at
+CREATE TEMP VIEW zart_words (what, key, fence, seen, number, name, due_at, at, text, rest) AS
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
 
-CREATE TEMP TRIGGER zart_write_record INSTEAD OF INSERT ON zart_words WHEN new.what = 1 BEGIN
+CREATE TEMP TRIGGER zart_write_outcome INSTEAD OF INSERT ON zart_words WHEN new.what = 1 BEGIN
+    SELECT raise(ABORT, 'unquiet') WHERE new.fence <> -4611686018427387904 AND NOT EXISTS (
+        SELECT 1 FROM zart_executions
+        WHERE key = new.key AND fence = new.fence AND status = 'running' AND mail <= new.seen AND crashes = 0
+    );
+    INSERT INTO zart_steps (key, seq, name, kind, phase, ok, attempts, started_at, at, payload)
+    VALUES (new.key, new.number, new.name, 'step', 'outcome', 1, 1, new.due_at, new.at, new.text)
+    ON CONFLICT (key, seq) DO NOTHING;
+END;
+
+CREATE TEMP TRIGGER zart_write_record INSTEAD OF INSERT ON zart_words WHEN new.what = 2 BEGIN
     SELECT raise(ABORT, 'unquiet') WHERE new.fence <> -4611686018427387904 AND NOT EXISTS (
         SELECT 1 FROM zart_executions
         WHERE key = new.key AND fence = new.fence AND status = 'running' AND mail <= new.seen
-            AND (crashes = 0 OR new.phase <> 'outcome')
+            AND (crashes = 0 OR json_extract(new.rest, '$[1]') <> 'outcome')
     );
     INSERT INTO zart_steps (key, seq, name, kind, phase, ok, attempts, due_at, mail, started_at, at, payload)
     VALUES (
-        new.key, new.number, new.name, new.kind, new.phase, new.ok, new.attempts, nullif(new.due_at, -4611686018427387904),
-        nullif(new.mail, -4611686018427387904), nullif(new.since, -4611686018427387904), new.at, new.text
+        new.key, new.number, new.name, json_extract(new.rest, '$[0]'), json_extract(new.rest, '$[1]'),
+        json_extract(new.rest, '$[2]'), json_extract(new.rest, '$[3]'), nullif(new.due_at, -4611686018427387904),
+        json_extract(new.rest, '$[4]'), json_extract(new.rest, '$[5]'), new.at, new.text
     )
     ON CONFLICT (key, seq) DO NOTHING;
 END;
 
-CREATE TEMP TRIGGER zart_write_move INSTEAD OF INSERT ON zart_words WHEN new.what = 2 BEGIN
+CREATE TEMP TRIGGER zart_write_move INSTEAD OF INSERT ON zart_words WHEN new.what = 3 BEGIN
     SELECT raise(ABORT, 'unquiet') WHERE new.fence <> -4611686018427387904 AND NOT EXISTS (
         SELECT 1 FROM zart_executions
         WHERE key = new.key AND fence = new.fence AND status = 'running' AND mail <= new.seen
@@ -42,19 +53,22 @@ CREATE TEMP TRIGGER zart_write_move INSTEAD OF INSERT ON zart_words WHEN new.wha
     UPDATE zart_executions SET
         worker = NULL,
         attempt = coalesce(nullif(new.number, -4611686018427387904), attempt),
-        deadline = coalesce(nullif(new.since, -4611686018427387904), deadline),
-        reason = new.kind,
-        status = iif(mail > new.mail, 'pending', new.name),
-        due_at = CASE
-            WHEN mail > new.mail THEN new.at
-            WHEN new.name IN ('pending', 'waiting') THEN nullif(new.due_at, -4611686018427387904)
-        END,
-        completed_at = iif(mail > new.mail OR new.name IN ('pending', 'waiting'), NULL, new.at),
-        result = iif(mail > new.mail OR new.name IN ('pending', 'waiting'), NULL, new.text)
+        reason = NULL,
+        status = new.name,
+        due_at = iif(new.name IN ('pending', 'waiting'), nullif(new.due_at, -4611686018427387904), NULL),
+        completed_at = iif(new.name IN ('pending', 'waiting'), NULL, new.at),
+        result = iif(new.name IN ('pending', 'waiting'), NULL, new.text)
     WHERE key = new.key;
 END;
 
-CREATE TEMP TRIGGER zart_only_check INSTEAD OF INSERT ON zart_words WHEN new.what = 3 BEGIN
+CREATE TEMP TRIGGER zart_write_more INSTEAD OF INSERT ON zart_words WHEN new.what = 4 BEGIN
+    UPDATE zart_executions SET
+        reason = new.text,
+        deadline = coalesce(nullif(new.due_at, -4611686018427387904), deadline)
+    WHERE key = new.key;
+END;
+
+CREATE TEMP TRIGGER zart_only_check INSTEAD OF INSERT ON zart_words WHEN new.what = 5 BEGIN
     SELECT raise(ABORT, 'unquiet') WHERE NOT EXISTS (
         SELECT 1 FROM zart_executions
         WHERE key = new.key AND fence = new.fence AND status = 'running' AND mail <= new.seen
@@ -62,7 +76,7 @@ CREATE TEMP TRIGGER zart_only_check INSTEAD OF INSERT ON zart_words WHEN new.wha
 END;
 
 -- name: write
-INSERT INTO zart_words VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+INSERT INTO zart_words VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: states
 SELECT json_group_array(json_array(each.key, each.fence, each.status, each.mail, each.crashes))

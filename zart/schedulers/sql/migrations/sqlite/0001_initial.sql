@@ -11,7 +11,7 @@ CREATE TABLE zart_schema (
 
 -- One row per run. `key` is the run's short name in tokens and is never used twice, not even after a run was deleted (AUTOINCREMENT):
 -- otherwise a forgotten worker's token could come to fit another execution. Small columns stand before the texts, so that a look at a
--- fence need not follow a long payload's overflow pages.
+-- fence need not follow a long payload's overflow pages. `claimed_at` is when the last claim was.
 CREATE TABLE zart_executions (
     key             INTEGER PRIMARY KEY AUTOINCREMENT,
     id              TEXT    NOT NULL,
@@ -25,6 +25,7 @@ CREATE TABLE zart_executions (
     created_at      INTEGER NOT NULL,
     scheduled_at    INTEGER NOT NULL,
     started_at      INTEGER,
+    claimed_at      INTEGER,
     completed_at    INTEGER,
     due_at          INTEGER,
     deadline        INTEGER,

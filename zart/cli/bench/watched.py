@@ -1,12 +1,11 @@
 """A scheduler that is looked at: who calls the port how often, and when what happens."""
 
 import asyncio
-import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 
-from zart import ExecutionStatus, Scheduler
+from zart.clock import SystemClock
 from zart.records import (
     BeatReply,
     Claim,
@@ -19,6 +18,8 @@ from zart.records import (
     Started,
     WorkerBeat,
 )
+from zart.scheduler import Scheduler
+from zart.status import ExecutionStatus
 
 
 class Watched:
@@ -61,7 +62,7 @@ class Watched:
         claims = await self._scheduler.claim(demand)
         if claims:
             self.claimed += len(claims)
-            self.claimed_at = time.perf_counter()
+            self.claimed_at = SystemClock.monotonic()
         return claims
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
@@ -79,10 +80,10 @@ class Watched:
         self.calls["deliver"] += 1
         return await self._scheduler.deliver(events)
 
-    async def cancel(self, ids: Collection[str]) -> Mapping[str, tuple[ExecutionStatus, bool]]:
+    async def cancel(self, ids: Collection[str], run: int | None = None) -> Mapping[str, tuple[ExecutionStatus, bool]]:
         """End executions from outside."""
         self.calls["cancel"] += 1
-        return await self._scheduler.cancel(ids)
+        return await self._scheduler.cancel(ids, run)
 
     async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
         """Wait for a hint."""

@@ -1,0 +1,68 @@
+"""Where `zart bench` measures: on the user's database, in tables of its own that nobody else sees, removed afterwards."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from zart.cli.database import storage_at
+from zart.errors import StorageUnavailable
+from zart.ids import SystemRandomness
+from zart.scheduler import Storage
+
+
+def ground(url: str) -> AbstractAsyncContextManager[Storage]:
+    """Open an empty storage beside the user's own: a schema of its own on a server, a file of its own in the same folder.
+
+    Killed half-way, it leaves the schema or the file behind; both are called `zart_bench_…`.
+
+    Raises:
+        Refused: (78) it is no URL of a database that Zart knows.
+    """
+    known = storage_at(url)  # says what is wrong with the URL, in the same words as every command
+    parts = urlsplit(url)
+    match parts.scheme.partition("+")[0]:
+        case "postgresql" | "postgres":
+            return _schema(url)
+        case "sqlite":
+            return _file(Path(unquote(parts.path[1:])))
+        case _:
+            return known
+
+
+def _own_name() -> str:
+    return f"zart_bench_{SystemRandomness().uuid().hex[-12:]}"
+
+
+@asynccontextmanager
+async def _file(path: Path) -> AsyncIterator[Storage]:
+    own = path.with_name(f"{_own_name()}.db")
+    try:
+        async with storage_at(f"sqlite:///{own}") as storage:
+            yield storage
+    finally:
+        for each in own.parent.glob(f"{own.name}*"):  # SQLite keeps files beside it
+            each.unlink()
+
+
+@asynccontextmanager
+async def _schema(url: str) -> AsyncIterator[Storage]:
+    # By name: the driver is no requirement of the command line.
+    scheduler, driver = import_module("zart.schedulers.postgres").PostgresScheduler, import_module("asyncpg")
+    name = _own_name()
+    storage: Storage = scheduler(url, schema=name)
+    await storage.migrate()  # all or nothing: what fails here leaves nothing behind
+    try:
+        async with storage:
+            yield storage
+    finally:
+        try:
+            connection = await driver.connect(f"postgresql://{url.partition('://')[2]}")
+            try:
+                await connection.execute(f'DROP SCHEMA "{name}" CASCADE')
+            finally:
+                await connection.close()
+        except (OSError, driver.PostgresError, driver.InterfaceError) as error:
+            mend = f'remove it with: DROP SCHEMA "{name}" CASCADE'
+            raise StorageUnavailable(f"the schema {name} could not be removed ({error}); {mend}") from error

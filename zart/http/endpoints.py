@@ -1,0 +1,236 @@
+"""The table of endpoints: from it come routes, the API's description, its reference page, the client's calls and agents' tools.
+
+An endpoint without a declared access fails when this module is imported: `access` has no default.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from attrs import field, frozen
+
+from zart.http import wire
+from zart.http.refusals import CODES
+
+
+class Access(StrEnum):
+    """Who may call an endpoint."""
+
+    PUBLIC = "public"
+    READ = "read"
+    OPERATOR = "operator"
+
+
+class Way(StrEnum):
+    """How an endpoint answers."""
+
+    PLAIN = "plain"
+    WAIT = "wait"
+    """Late, when something has happened: it holds a place among the waits."""
+    STREAM = "stream"
+    """With server-sent events."""
+    PAGE = "page"
+    """With something else than JSON, or with the table itself."""
+
+
+def _checked(_instance: object, _attribute: object, codes: tuple[str, ...]) -> None:
+    for code in codes:
+        if code not in CODES:
+            raise ValueError(f"there is no error code {code!r}; it needs a line in zart.http.refusals.CODES")
+
+
+@frozen(kw_only=True)
+class Endpoint:
+    """One thing that can be asked.
+
+    Attributes:
+        name: the operation's id; the method of `zart.http.operations.Operations` and of the description.
+        method: the HTTP method.
+        path: the path, with parameters in braces; each is an id or a name.
+        access: who may call it.
+        summary: what it does, in one sentence.
+        query: the query's parameters.
+        body: what the body is; None: there is none.
+        event_key: whether the header `Idempotency-Key` names the event.
+        results: status -> what the answer is and means.
+        errors: codes beyond those that every endpoint of its access may answer with.
+        way: how it answers.
+        tool: the name of the agents' tool that it is, if it is one.
+    """
+
+    name: str
+    method: str
+    path: str
+    access: Access
+    summary: str
+    query: type[wire.Request] = wire.Nothing
+    body: object | None = None
+    event_key: bool = False
+    results: Mapping[int, tuple[type[wire.Answer] | None, str]]
+    errors: tuple[str, ...] = field(default=(), validator=_checked)
+    way: Way = Way.PLAIN
+    tool: str | None = None
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in the path."""
+        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+
+
+class AnyJson:
+    """A body that is any JSON value."""
+
+
+API = "/api/v1"
+_EXECUTION = f"{API}/executions/{{execution_id}}"
+
+ENDPOINTS: tuple[Endpoint, ...] = (
+    Endpoint(
+        name="start",
+        method="POST",
+        path=f"{API}/executions",
+        access=Access.OPERATOR,
+        summary="Start an execution; the same key, task and data again are the same start.",
+        body=wire.StartRequest,
+        results={201: (wire.Started, "Started."), 200: (wire.Started, "The same start was made before.")},
+        errors=("idempotency_mismatch", "already_exists", "task_not_registered", "invalid_data", "payload_too_large"),
+        tool="zart_schedule",
+    ),
+    Endpoint(
+        name="list_executions",
+        method="GET",
+        path=f"{API}/executions",
+        access=Access.READ,
+        summary="List executions in the order of their start.",
+        query=wire.ListQuery,
+        results={200: (wire.Page, "A page.")},
+        tool="zart_list",
+    ),
+    Endpoint(
+        name="status",
+        method="GET",
+        path=_EXECUTION,
+        access=Access.READ,
+        summary="Show an execution with its steps and what it waits for.",
+        query=wire.StatusQuery,
+        results={200: (wire.Execution, "The execution as it is now.")},
+        errors=("not_found",),
+        tool="zart_status",
+    ),
+    Endpoint(
+        name="wait",
+        method="GET",
+        path=f"{_EXECUTION}/wait",
+        access=Access.READ,
+        summary="Wait until an execution has ended.",
+        query=wire.WaitQuery,
+        results={200: (wire.Execution, "It has ended."), 202: (wire.Execution, "It goes on: wait again.")},
+        errors=("not_found",),
+        way=Way.WAIT,
+        tool="zart_wait",
+    ),
+    Endpoint(
+        name="cancel",
+        method="POST",
+        path=f"{_EXECUTION}/cancel",
+        access=Access.OPERATOR,
+        summary="Cancel an execution; what has ended stays as it is.",
+        query=wire.OfRun,
+        results={200: (wire.Cancellation, "The status now true.")},
+        errors=("not_found",),
+        tool="zart_cancel",
+    ),
+    Endpoint(
+        name="offer_event",
+        method="POST",
+        path=f"{API}/events/{{execution_id}}/{{name}}",
+        access=Access.OPERATOR,
+        summary="Send an event to an execution, with the body as its payload; it is kept until somebody waits for it.",
+        query=wire.OfRun,
+        body=AnyJson,
+        event_key=True,
+        results={202: (wire.Delivered, "Recorded."), 200: (wire.Delivered, "An event of this id was recorded before.")},
+        errors=("not_found", "execution_finished", "payload_too_large", "invalid_data"),
+        tool="zart_event",
+    ),
+    Endpoint(
+        name="stream",
+        method="GET",
+        path=f"{_EXECUTION}/stream",
+        access=Access.READ,
+        summary="Follow an execution to its end, from its beginning or from `Last-Event-ID`, with nothing left out.",
+        query=wire.OfRun,
+        results={
+            200: (wire.Turn, "Events `step`, each with a `Turn`, and at the end `end` with the execution."),
+            204: (None, "The end was told before."),
+        },
+        errors=("not_found",),
+        way=Way.STREAM,
+    ),
+    Endpoint(
+        name="stream_all",
+        method="GET",
+        path=f"{API}/stream",
+        access=Access.READ,
+        summary="Follow what changes; after `reset` something may have been missed: list again.",
+        results={200: (wire.Snapshot, "Events `execution`, each with an execution that has changed, and `reset`.")},
+        way=Way.STREAM,
+    ),
+    Endpoint(
+        name="tasks",
+        method="GET",
+        path=f"{API}/tasks",
+        access=Access.READ,
+        summary="List the tasks with the JSON Schemas of their inputs and outputs.",
+        results={200: (wire.Tasks, "All tasks that are registered here.")},
+        tool="zart_list_tasks",
+    ),
+    Endpoint(
+        name="health",
+        method="GET",
+        path="/healthz",
+        access=Access.PUBLIC,
+        summary="Say that the server answers.",
+        results={200: (wire.Health, "It does.")},
+    ),
+    Endpoint(
+        name="ready",
+        method="GET",
+        path="/readyz",
+        access=Access.PUBLIC,
+        summary="Say whether the database answers.",
+        results={200: (wire.Health, "It does.")},
+        errors=("storage_unavailable", "schema_mismatch"),
+    ),
+    Endpoint(
+        name="openapi",
+        method="GET",
+        path="/openapi.json",
+        access=Access.PUBLIC,
+        summary="Describe this API in OpenAPI 3.1.",
+        results={200: (None, "The description.")},
+        way=Way.PAGE,
+    ),
+    Endpoint(
+        name="docs",
+        method="GET",
+        path="/docs",
+        access=Access.PUBLIC,
+        summary="Describe this API on a page for people.",
+        results={200: (None, "The page.")},
+        way=Way.PAGE,
+    ),
+)
+"""All endpoints; the first whose path fits is taken."""
+
+BY_NAME: Mapping[str, Endpoint] = {endpoint.name: endpoint for endpoint in ENDPOINTS}
+
+
+def errors_of(endpoint: Endpoint) -> tuple[str, ...]:
+    """Return every error code that an endpoint may answer with."""
+    found = ["bad_request", "host_not_allowed", "uri_too_long", "headers_too_large", "internal", "invalid_request"]
+    found.append("body_too_large")
+    if endpoint.access is not Access.PUBLIC:
+        found += ["unauthorized", "not_allowed", "too_many_requests", "overloaded", "storage_unavailable", "schema_mismatch"]
+    if endpoint.body is not None:
+        found += ["invalid_json", "unsupported_media_type", "body_too_slow"]
+    return tuple(dict.fromkeys((*found, *endpoint.errors)))

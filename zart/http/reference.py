@@ -1,0 +1,53 @@
+"""The reference of the HTTP API in Markdown, made from the table of endpoints.
+
+`python -m zart.http.reference docs/reference/http.md` writes it into the documentation.
+"""
+
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from zart.http.endpoints import ENDPOINTS, errors_of
+from zart.http.pages import Row, parameters, results
+from zart.http.refusals import CODES
+
+HEADING = "## Endpoints\n\n"
+"""What stands under it in the page is made; what stands above is written by hand."""
+
+
+def reference() -> str:
+    """Return the reference in Markdown: every endpoint with its parameters and answers, then every error code."""
+    return "\n".join([*_endpoints(), *_codes()]) + "\n"
+
+
+def _endpoints() -> Iterator[str]:
+    for endpoint in ENDPOINTS:
+        yield from (f"### `{endpoint.method} {endpoint.path}`", "", f"{endpoint.summary} Access: {endpoint.access}.", "")
+        rows = [*parameters(endpoint)]
+        if rows:
+            yield from ("| parameter | type | meaning |", "|---|---|---|", *(_row(row) for row in rows), "")
+        yield from ("| status | body | meaning |", "|---|---|---|", *(_row(row) for row in results(endpoint)), "")
+        codes = ", ".join(f"`{code}`" for code in errors_of(endpoint))
+        yield from (f"Errors: {codes}.", "")
+
+
+def _codes() -> Iterator[str]:
+    yield from ("## Error codes", "", "| code | status | meaning |", "|---|---|---|")
+    for code, (status, meaning) in sorted(CODES.items()):
+        yield f"| `{code}` | {status} | {meaning} |"
+
+
+def _row(row: Row) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write the reference into a page of the documentation, under its heading `Endpoints`."""
+    for name in arguments:
+        file = Path(name)
+        head, heading, _ = file.read_text("utf-8").partition(HEADING)
+        file.write_text(f"{head}{heading}{reference()}", "utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,5 @@
+"""The PostgreSQL backend."""
+
+from zart.schedulers.postgres.scheduler import PostgresScheduler
+
+__all__ = ["PostgresScheduler"]

@@ -1,0 +1,71 @@
+"""Reading executions from PostgreSQL for people and programs: the Inspector."""
+
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+from typing import Any
+
+from attrs import define, fields
+
+from zart.records import Execution, History, Page, Query
+from zart.schedulers.postgres.claim import mail_of, records, text
+from zart.schedulers.postgres.connections import Connections, Row, Talk
+from zart.schedulers.sql import rows
+from zart.status import ExecutionStatus
+
+_FIELDS = [each.name for each in fields(Execution)]
+_PAYLOADS = [_FIELDS.index(name) for name in ("payload", "result", "reason")]
+
+
+@define(eq=False)
+class Inspection:
+    """Reads what is durable, over connections whose plans go by what the tables hold."""
+
+    _connections: Connections
+    _named: Callable[[str], str]
+    """Puts the tables' names in."""
+
+    async def get(self, execution_id: str, run: int | None) -> Execution | None:
+        """Return one run of an execution, the current one by default."""
+        found = await self._all(_statements().get(pinned=run is not None), {"execution_id": execution_id, "run": run})
+        return _executions(found)[0] if found else None
+
+    async def history(self, execution_id: str, run: int | None) -> History:
+        """Return the records and mail of a run; empty when there is none."""
+        asked = {"execution_id": execution_id, "run": run}
+
+        async def read(talk: Talk) -> History:
+            steps, mail = [await self._ask(talk, each, asked) for each in _statements().history(pinned=run is not None)]
+            return History(records(steps), [mail_of(row) for row in mail])
+
+        return await self._connections.run(read, one_view=True)
+
+    async def find(self, query: Query) -> Page:
+        """Return a page of executions; one after an unknown id is empty."""
+        found = await self._all(_statements().find(query), {})
+        return Page(_executions(found[: query.limit]), more=len(found) > query.limit)
+
+    async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
+        """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
+        return {ExecutionStatus(status): number for status, number in await self._all(_statements().count(query), {})}
+
+    async def _all(self, statement: Any, asked: Mapping[str, Any]) -> list[Row]:
+        return await self._connections.run(lambda talk: self._ask(talk, statement, asked))
+
+    async def _ask(self, talk: Talk, statement: Any, asked: Mapping[str, Any]) -> list[Row]:
+        arguments = statement.arguments({"now": talk.now, **asked})
+        return await talk.connection.fetch(self._named(statement.sql), *arguments, timeout=talk.timeout)
+
+
+def _statements() -> Any:
+    # Not before it is needed: to import SQLAlchemy takes longer than most commands, and no worker reads.
+    return import_module("zart.schedulers.postgres.compiled")
+
+
+def _executions(found: Iterable[Row]) -> list[Execution]:
+    executions = []
+    for row in found:
+        columns = list(row)
+        for place in _PAYLOADS:
+            columns[place] = text(columns[place])
+        executions.append(rows.execution(columns))
+    return executions

@@ -1,0 +1,22 @@
+"""What an operation has made happen, for those who wait."""
+
+from attrs import define, field
+
+from zart.clock import Instant
+from zart.schedulers.hints import Topic
+
+Due = tuple[Instant, str | None, str | None]
+"""When something is due, and of which queue and task, None if that is not known."""
+
+
+@define
+class News:
+    """Whom something concerns that is durable now. Storage's time, if the operation was told it, is `now`."""
+
+    calls: set[Topic] = field(factory=set)
+    due: list[Due] = field(factory=list)
+    now: Instant | None = None
+
+    def __bool__(self) -> bool:
+        """Whether it concerns anybody."""
+        return bool(self.calls or self.due)

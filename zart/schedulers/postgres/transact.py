@@ -1,0 +1,227 @@
+"""Transactions that users' writes are part of: the caller's own (`Bound`), or one of ours (`Transactions`)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from attrs import define, field
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+
+from zart.clock import Clock, Instant, SystemClock, limited, pause
+from zart.errors import NotSupported, StorageUnavailable
+from zart.ids import Randomness, SystemRandomness
+from zart.records import Commit, Committed, Delivery, Event, NewExecution, Started
+from zart.schedulers.postgres.commit import commit
+from zart.schedulers.postgres.connections import Connection, Server, Talk
+from zart.schedulers.postgres.deliver import deliver
+from zart.schedulers.postgres.faults import UNSTORABLE, Passing, of_storage
+from zart.schedulers.postgres.news import News
+from zart.schedulers.postgres.start import start
+
+T = TypeVar("T")
+Given: TypeAlias = "AsyncConnection | AsyncSession | Connection"
+Told = Callable[[Talk, News], Awaitable[None]]
+
+_TRIES = 5
+_FIRST_PAUSE = 0.05  # seconds, at most; doubled each time
+
+
+@define
+class Bound:
+    """Speaks within the transaction of somebody's connection."""
+
+    _given: Given
+    _server: Server
+    _queries: Mapping[str, str]
+    _now: Callable[[], Instant | None]
+    _told: Told
+    """Is told of what an operation has made happen, within the transaction."""
+
+    async def start(self, new: Sequence[NewExecution]) -> Sequence[Started]:
+        """Open runs."""
+        return await self._do(lambda talk, news: start(talk, new, news)) if new else ()
+
+    async def deliver(self, events: Sequence[Event]) -> Sequence[Delivery]:
+        """Put events into mailboxes."""
+        return await self._do(lambda talk, news: deliver(talk, events, news)) if events else ()
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
+        """Write what workers have to say. Waits for the executions' locks, so that none is busy, and holds them to the end."""
+
+        async def work(talk: Talk, news: News) -> list[Committed]:
+            await talk.rows("start.lock", [each.token.key for each in commits])
+            return await commit(talk, commits, news)
+
+        return await self._do(work) if commits else ()
+
+    async def _do(self, operation: Callable[[Talk, News], Awaitable[T]]) -> T:
+        talk = Talk(await self._connection(), self._queries, self._now(), self._server.timeout)
+        news = News()
+        try:
+            result = await operation(talk, news)
+            if news:
+                await self._told(talk, news)
+        except UNSTORABLE as error:
+            raise NotSupported(f"PostgreSQL cannot store this: {error}; roll the transaction back") from error
+        except Exception as error:
+            raise explained(error, self._server) or error from error
+        return result
+
+    async def _connection(self) -> Connection:
+        """Return the driver's connection, in a transaction.
+
+        Raises:
+            ValueError: it is in none.
+        """
+        given = await self._given.connection() if isinstance(self._given, AsyncSession) else self._given
+        if isinstance(given, AsyncConnection):
+            found: Connection = (await given.get_raw_connection()).driver_connection  # type: ignore[assignment] # asyncpg's
+            if not found.is_in_transaction():
+                await given.exec_driver_sql("SELECT")  # SQLAlchemy begins with the first statement that goes through it
+        else:
+            found = given
+        if not found.is_in_transaction():
+            raise ValueError("the connection is in no transaction; use it inside `async with connection.transaction()`")
+        return found
+
+
+def explained(error: BaseException, server: Server) -> StorageUnavailable | None:
+    """Return what to raise for a fault of storage inside a transaction; None when the data or the code is at fault.
+
+    Whatever might pass is told too: to try again is for whoever can repeat the whole transaction.
+    """
+    fault = of_storage(error, server.place)
+    if isinstance(fault, Passing):
+        return StorageUnavailable(f"{fault}; repeat the whole transaction")
+    return fault if isinstance(fault, StorageUnavailable) else None
+
+
+@define
+class Transactions:
+    """Transactions of our own, on connections of their own."""
+
+    _server: Server
+    _queries: Mapping[str, str]
+    _now: Callable[[], Instant | None]
+    _size: int
+    _tell_within: Told
+    _clock: Clock = field(factory=SystemClock)
+    _randomness: Randomness = field(factory=SystemRandomness)
+    _engine: AsyncEngine = field(init=False)
+    _slots: asyncio.Semaphore = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Make the engine; connections are opened as they are needed."""
+        self._engine = _engine(self._server, self._size)
+        self._slots = asyncio.Semaphore(self._size)
+
+    @asynccontextmanager
+    async def begin(self, limit: timedelta, news: News) -> AsyncIterator[tuple[AsyncConnection, Bound]]:
+        """Open one, and commit it at the end; what it has made happen is put into `news`.
+
+        Raises:
+            StorageUnavailable: it could not be opened, or nobody knows whether it was committed.
+        """
+
+        async def told(_: Talk, more: News) -> None:
+            news.calls |= more.calls
+            news.due += more.due
+
+        async with self._slots:  # the engine's own queue gives up after a time
+            connection = await self._patiently(limit)
+            sound = False
+            try:
+                yield connection, Bound(connection, self._server, self._queries, self._now, told)
+                await self._commit(connection)
+                sound = True
+            except (StorageUnavailable, asyncio.CancelledError):
+                raise  # in the middle of something, perhaps
+            except BaseException:
+                sound = True
+                raise
+            finally:
+                if not sound:
+                    await connection.invalidate()
+                await connection.close()
+
+    def bind(self, connection: Given) -> Bound:
+        """Return what speaks within the transaction of a connection.
+
+        Raises:
+            TypeError: no SQLAlchemy connection or session, nor one of asyncpg's.
+        """
+        if not isinstance(connection, AsyncConnection | AsyncSession | asyncpg.Connection | PoolConnectionProxy):
+            raise TypeError(
+                f"give a SQLAlchemy AsyncConnection or AsyncSession, or an asyncpg connection, not {type(connection).__name__}"
+            )
+        return Bound(connection, self._server, self._queries, self._now, self._tell_within)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._engine.dispose()
+
+    async def _patiently(self, limit: timedelta) -> AsyncConnection:
+        for number in range(_TRIES - 1):
+            try:
+                return await self._open(limit)
+            except StorageUnavailable:
+                await pause(self._clock, _FIRST_PAUSE * 2**number * self._randomness.random())
+        return await self._open(limit)
+
+    async def _open(self, limit: timedelta) -> AsyncConnection:
+        connection = self._engine.connect()
+        try:
+            await self._explain(connection.start())
+            await self._explain(connection.begin())
+            idle = f"SET LOCAL idle_in_transaction_session_timeout TO '{int(limit.total_seconds() * 1000)}'"
+            await self._explain(connection.exec_driver_sql(idle))
+            if self._server.pooler:
+                await self._explain(connection.exec_driver_sql("SET LOCAL synchronous_commit TO 'on'"))
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        try:
+            async with limited(self._clock, self._server.timeout, f"{self._server.place} did not answer a COMMIT in time"):
+                await connection.commit()
+        except DBAPIError as error:
+            cause = _cause(error)
+            # What the server has refused to commit is rolled back, and for the user to know. Else nobody knows.
+            if isinstance(cause, asyncpg.IntegrityConstraintViolationError | asyncpg.TransactionRollbackError):
+                raise
+            raise explained(cause, self._server) or error from error
+        except TimeoutError as error:
+            raise StorageUnavailable(str(error)) from error
+
+    async def _explain(self, work: Any) -> None:
+        try:
+            async with limited(self._clock, self._server.timeout, "no transaction could be opened in time"):
+                await work
+        except DBAPIError as error:
+            raise explained(_cause(error), self._server) or error from error
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise explained(error, self._server) or error from error
+
+
+def _cause(error: DBAPIError) -> BaseException:
+    """Return the driver's own error."""
+    return (error.orig and error.orig.__cause__) or error
+
+
+def _engine(server: Server, size: int) -> AsyncEngine:
+    settings: dict[str, Any] = {"dsn": server.dsn, "timeout": server.timeout}
+    if server.pooler:
+        # Unnamed statements: names would be met by others on the same connection to the server.
+        settings |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}
+    else:
+        settings["server_settings"] = {"application_name": "zart transaction", "synchronous_commit": "on"}
+    return create_async_engine(
+        "postgresql+asyncpg://", connect_args=settings, pool_size=size, max_overflow=0, pool_pre_ping=not server.pooler
+    )
