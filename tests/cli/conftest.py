@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ import pytest
 from attrs import frozen
 
 from tests.cli.flows import registry
+from tests.servers.postgres import PostgresServer
 from zart import DurableExecutionStatus, DurableScheduler, Worker, connect
 from zart.cli.app import run
 
 ROOT = Path(__file__).parents[2]
 APP = "tests.cli.flows:registry"
 PATIENCE = 20.0
+_numbers = count(1)
 
 
 @frozen
@@ -51,9 +54,17 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
+on_both = pytest.mark.parametrize("url", ["sqlite", "postgres"], indirect=True)
+"""For tests that are worth running on SQLite and on PostgreSQL; on the latter they migrate first."""
+
+
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'zart.db'}"
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A fresh database."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        return f"sqlite:///{tmp_path / 'zart.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    return f"{server.dsn}?schema=cli_{next(_numbers)}"
 
 
 @pytest.fixture

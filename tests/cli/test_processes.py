@@ -1,5 +1,6 @@
 """The command line in processes of its own: workers, a shell, a terminal."""
 
+import json
 import os
 import pty
 import select
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, StartWorker, Zart, environment, until
+from tests.cli.conftest import ROOT, StartWorker, Zart, environment, on_both, until
 from zart import DurableExecutionStatus
 from zart.cli.errors import Exit
 
@@ -45,10 +46,12 @@ def test_a_worker_that_is_asked_to_stop_leaves_with_0(start_worker: StartWorker,
     assert worker.wait(10) == 0
 
 
+@on_both
 def test_a_stopped_worker_lets_work_finish_or_hands_it_back_at_once(
     start_worker: StartWorker, zart: Zart, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes"
+    zart("migrate")
     zart("schedule", "once", "--data", f'"{notes}"', "--id", "one")
     worker = start_worker("--lease", "1h")
     until(lambda: notes.exists() and "second" in notes.read_text(), "the second step")
@@ -60,10 +63,12 @@ def test_a_stopped_worker_lets_work_finish_or_hands_it_back_at_once(
     assert (done.exit, done.data["output"]) == (Exit.DONE, 2)
 
 
+@on_both
 def test_after_kill_9_another_worker_goes_on_when_the_lease_has_run_out(
     start_worker: StartWorker, zart: Zart, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes"
+    zart("migrate")
     zart("schedule", "once", "--data", f'"{notes}"', "--id", "one")
     worker = start_worker("--lease", "3s")
     until(lambda: notes.exists() and "second" in notes.read_text(), "the second step")
@@ -116,6 +121,7 @@ def test_a_worker_that_is_not_verbose_tells_what_failed_and_why(start_worker: St
     assert "ValueError: no luck" in line
 
 
+@on_both
 def test_the_session_of_the_manual_typed_into_a_shell(start_worker: StartWorker, url: str, tmp_path: Path) -> None:
     folder = tmp_path / "bin"
     folder.mkdir()
@@ -129,6 +135,7 @@ def test_the_session_of_the_manual_typed_into_a_shell(start_worker: StartWorker,
         assert done.stderr == ""
         return done.stdout
 
+    assert '"from":0,"to":1' in shell("zart migrate")
     start_worker()
     assert '"repeated":false' in shell("""zart schedule data-pipeline --data '{"dataset":"sales-q4-2025"}' --id pipeline-001""")
     until(lambda: '"status":"waiting","step":"await-approval"' in shell("zart status pipeline-001"), "the approval")
@@ -136,6 +143,13 @@ def test_the_session_of_the_manual_typed_into_a_shell(start_worker: StartWorker,
     done = shell("zart wait pipeline-001 --timeout 3600")
     assert '"status":"completed"' in done
     assert '"output":{"rows_written":48291}' in done
+    shell("zart schedule echo --id pipeline-002 --delay 1h")
+    assert '"status":"cancelled","cancelled":true' in shell("zart cancel pipeline-002")
+    listed = [json.loads(line) for line in shell("zart list -o jsonl").splitlines()]
+    assert [(row["execution_id"], row["status"]) for row in listed] == [
+        ("pipeline-002", "cancelled"),
+        ("pipeline-001", "completed"),
+    ]
 
 
 def test_a_reader_that_has_read_enough_is_no_error(zart: Zart, url: str) -> None:

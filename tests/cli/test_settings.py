@@ -37,6 +37,8 @@ def test_a_person_gets_a_table_and_a_program_json(monkeypatch: pytest.MonkeyPatc
         ("postgresql://ann:s3cret@db/zart", "postgresql://ann:***@db/zart"),
         ("postgresql://ann:a:b%40@db:5432/zart?x=1", "postgresql://ann:***@db:5432/zart?x=1"),
         ("postgresql://ann:p@ss@db/zart", "postgresql://ann:***@db/zart"),
+        ("postgresql://ann:p/a@s#s@db/zart", "postgresql://ann:***@db/zart"),
+        ("postgresql://ann:pass word@db/zart", "postgresql://ann:***@db/zart"),
         ("postgresql://db/zart?user=ann&password=s3cret&x=1", "postgresql://db/zart?user=ann&password=***&x=1"),
         ("sqlite:///zart.db", "sqlite:///zart.db"),
         ("no url ann:s3cret@db", "no url ann:s3cret@db"),

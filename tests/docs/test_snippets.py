@@ -4,6 +4,8 @@ A page is a folder, a Python module and a shell. Its `python` blocks run one aft
 they like; one under `<!-- file: NAME -->` is written to the folder instead. Its `console` blocks are typed into the shell:
 what follows a `$ ` line must be its output, with `...` for anything. Installation and measuring stand in `sh` blocks, which
 run on the reader's machine only.
+
+A page that speaks of postgresql://localhost/app has that database for itself, and its `sql` blocks run there.
 """
 
 import ast
@@ -17,13 +19,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import asyncpg
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
+
+from tests.servers.postgres import PostgresServer, installed
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-RUN = {"python", "console"}
-READ = {"sh", "text", "json", "sql", "toml"}
+RUN = {"python", "console", "sql"}
+READ = {"sh", "text", "json", "toml"}
+DATABASE = re.compile(r"postgresql://(?P<user>\w+@)?localhost/app\b")
 ELSEWHERE = (
     "mkdir ",
     "pip install ",
@@ -63,7 +69,8 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         scripts = str(Path(sys.executable).parent)
-        env = {"PATH": f"{scripts}:{os.environ['PATH']}", "HOME": str(folder), "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
+        path = f"{scripts}:{os.environ['PATH']}:{installed()['18']}"  # psql is among the server's programs
+        env = {"PATH": path, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
         self._complaints = folder / ".stderr"
         with self._complaints.open("w") as complaints:
             self._bash = subprocess.Popen(
@@ -126,9 +133,28 @@ async def run_python(snippet: Snippet, page: Path, module: ModuleType) -> None:
         await result
 
 
+@pytest.fixture
+def dsn(page: Path, request: pytest.FixtureRequest) -> str:
+    """Where the page's own database is; nowhere if it speaks of none."""
+    if not any(each.language in RUN and DATABASE.search(each.text) for each in snippets(page)):
+        return ""
+    server: PostgresServer = request.getfixturevalue("postgres_server")
+    name = f"page_{PAGES.index(page)}"
+    server.run(f"CREATE DATABASE {name}")
+    return server.dsn.replace("/postgres", f"/{name}")
+
+
+async def run_sql(text: str, dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(text)
+    finally:
+        await connection.close()
+
+
 @pytest.mark.timeout(180)  # the tutorial waits for a lease to run out and packs a parcel twice, perhaps on a busy machine
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: str(page.relative_to(ROOT)))
-async def test_every_snippet_of_a_page_does_what_the_page_says(page, tmp_path, monkeypatch):
+async def test_every_snippet_of_a_page_does_what_the_page_says(page, dsn, tmp_path, monkeypatch):
     module = ModuleType("page")
     known = set(sys.modules)
     monkeypatch.setitem(sys.modules, "page", module)
@@ -136,11 +162,15 @@ async def test_every_snippet_of_a_page_does_what_the_page_says(page, tmp_path, m
     monkeypatch.chdir(tmp_path)
     shell = Shell(tmp_path)
     try:
-        for snippet in snippets(page):
+        for written in snippets(page):
+            # Another user's URL leads to the same place.
+            snippet = evolve(written, text=DATABASE.sub(lambda of: dsn.replace("zart@", of["user"] or "zart@"), written.text))
             if snippet.file is not None:
                 (tmp_path / snippet.file).write_text(snippet.text)
             elif snippet.language == "python":
                 await run_python(snippet, page, module)
+            elif snippet.language == "sql":
+                await run_sql(snippet.text, dsn)
             elif snippet.language == "console":
                 for command, expected in session(snippet.text):
                     printed = shell.type(command)

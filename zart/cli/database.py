@@ -21,7 +21,7 @@ def storage_at(url: str) -> Storage:
     """
     try:
         return connect(url)
-    except (ValueError, NotSupported, ImportError) as error:
+    except (ValueError, NotSupported) as error:
         hint = "give --database-url or ZART_DATABASE_URL, such as sqlite:///zart.db"
         raise Refused("bad_database_url", f"{url!r} cannot be used: {error}", hint, Exit.CONFIGURATION) from error
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter
 Format = Literal["table", "json", "jsonl"]
 
 DEFAULT_DATABASE = "sqlite:///zart.db"
-_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):[^/?#]*(?=@)")
+_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):(?:\S*|[^/?#]*)(?=@)")  # also one with characters that should be escaped
 _SECRET_FIELD = re.compile(r"(?i)([?&](?:password|passwd|pwd|sslpassword)=)[^&#]*")
 
 
