@@ -61,6 +61,7 @@ class Heartbeat:
     last_good: float = field(init=False, default=float("-inf"))
     """When the last successful beat was sent, in monotonic seconds."""
     _fresh_until: float = field(init=False, default=float("-inf"))
+    _lenient_until: float = field(init=False, default=float("-inf"))
     _told: Instant | None = field(init=False, default=None)
     """Storage's time as the last good beat brought it; not moved on, so that no drift of clocks can put it ahead."""
 
@@ -77,7 +78,7 @@ class Heartbeat:
         """Beat, and remember when."""
         sent = self.clock.monotonic()
         # Whoever is new, or was away, must not declare others dead: after an outage all leases have run out, not only theirs.
-        in_time = sent - self.last_good < self.lease
+        in_time = sent - self.last_good < self.lease and sent >= self._lenient_until
         told = self._told  # before the look: a claim of after that time may be missing in what is held
         held, is_all = self.held()
         reply = await self.scheduler.beat(
@@ -91,6 +92,10 @@ class Heartbeat:
             )
         )
         if reply.alive:
+            answered = self.clock.monotonic()
+            if not register and answered - self.last_good >= self.lease:
+                # Away until now. Others may look again a little later: they get a lease's time to come back too.
+                self._lenient_until = answered + self.lease
             self.last_good = sent
             self._told = reply.now
             self._fresh_until = sent + self.lease - min(1.0, self.lease / 3)

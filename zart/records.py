@@ -232,8 +232,8 @@ class Held:
 class WorkerBeat:
     """A sign of life. The first one registers (`register`), the last one says goodbye (`leaving`).
 
-    `in_time` says that the worker's previous beat came within its lease: only then may it declare others dead. On `leaving`,
-    whatever the worker still holds becomes due at once without counting as a crash.
+    `in_time` says that the worker's beats have come within its lease, and not only since a moment ago: only then may it declare
+    others dead. On `leaving`, whatever the worker still holds becomes due at once without counting as a crash.
 
     `held_at` is a time of storage's, as the worker was told it and so never ahead of the truth, that had passed when `held` was
     all that the worker held and no claim of its was in flight; None when one was. What runs under the worker since before then

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import count
 from pathlib import Path
 
 import httpx2
@@ -16,11 +17,13 @@ from zart import Worker, WorkerConfig, connect
 from zart.http import AccessRules, Api, Limits
 from zart.http.server import ApiServer, ConnectionLimits
 from zart.scheduler import Storage
+from zart.schedulers.postgres import PostgresScheduler
 
 READ, OPERATOR = "r" * 32, "o" * 32
 TOKENS = AccessRules(read=READ, operator=OPERATOR)
 QUICK = Limits(stream_gap=0.02)
 V1 = "/api/v1"
+_numbers = count(1)
 
 
 @frozen
@@ -51,11 +54,18 @@ async def speaking(storage: Storage, **options) -> AsyncIterator[Spoken]:
         yield Spoken(api, storage, operator, reader, stranger)
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "postgres"])
 async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path / 'zart.db'}"
-    async with connect(url) as opened:
-        yield opened
+    match request.param:
+        case "memory":
+            found: Storage = connect("memory://")
+        case "sqlite":
+            found = connect(f"sqlite:///{tmp_path / 'zart.db'}")
+        case _:
+            found = PostgresScheduler(request.getfixturevalue("postgres_server").dsn, schema=f"http_{next(_numbers)}")
+            await found.migrate()
+    async with found:
+        yield found
 
 
 @pytest.fixture

@@ -19,13 +19,14 @@ from zart.http import Limits
 from zart.http.endpoints import BY_NAME, ENDPOINTS, Access, Endpoint, errors_of
 from zart.http.openapi import description
 from zart.http.operations import Operations
-from zart.http.reference import HEADING, reference
+from zart.http.reference import HEADING, published, reference
 from zart.http.refusals import CODES, refusal_of
 from zart.http.wire import NAME_PATTERN
 from zart.ids import check_name
 from zart.problems import KNOWN, known
 
 ROOT = Path(__file__).parents[2]
+OPENAPI = ROOT / "docs" / "reference" / "openapi.json"
 REFERENCE = ROOT / "docs" / "reference" / "http.md"
 PROFILES = {
     "operator": (["-H", f"Authorization: Bearer {OPERATOR}"], 20),
@@ -136,6 +137,10 @@ def test_the_reference_page_is_that_of_the_table():
     head, _, table = REFERENCE.read_text().partition(HEADING)
     assert "# The HTTP API" in head
     assert table == reference(), "write it anew: python -m zart.http.reference docs/reference/http.md"
+
+
+def test_the_description_that_is_kept_is_that_of_the_table():
+    assert OPENAPI.read_text() == published(), "write it anew: python -m zart.http.reference docs/reference/openapi.json"
 
 
 def test_the_reference_page_is_written_anew(tmp_path):

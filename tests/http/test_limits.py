@@ -7,6 +7,7 @@ import json
 import pytest
 
 from tests.http.conftest import OPERATOR, V1, speaking
+from zart import StorageUnavailable
 from zart.http import Limits
 from zart.http.bodies import parse_json
 from zart.http.limits import Gates, Rates
@@ -229,6 +230,26 @@ async def test_a_database_that_hangs_is_unavailable(memory):
         clock.advance(15)
         answer = await call
     assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "storage_unavailable", "5")
+
+
+async def test_the_database_is_asked_whether_it_answers_once_a_second_at_most(memory):
+    clock, asked = FakeClock(), []
+    async with speaking(memory, clock=clock) as spoken:
+
+        async def get(*_):
+            asked.append(1)
+            if len(asked) == 2:
+                raise StorageUnavailable("gone: postgres://user:secret@host")
+
+        spoken.api.operations.client.scheduler.get = get
+        statuses = []
+        for seconds in (0, 0.9, 0.1, 0, 1):
+            clock.advance(seconds)
+            answer = await spoken.stranger.get("/readyz")
+            statuses.append(answer.status_code)
+            assert "secret" not in answer.text
+    assert statuses == [200, 200, 503, 200, 200]
+    assert len(asked) == 4
 
 
 async def test_a_caller_who_goes_away_is_waited_for_no_longer(memory):

@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -187,3 +190,12 @@ async def test_several_requests_on_one_connection(memory):
         writer.write((b"GET /healthz HTTP/1.1\r\n" + HEAD + b"\r\n") * 3)
         writer.write(b"GET /healthz HTTP/1.1\r\nConnection: close\r\n" + HEAD + b"\r\n")
         assert (await ended(reader)).count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_what_measures_the_pressure_works():
+    command = [sys.executable, "-m", "tests.http.pressure", "--sockets", "10", "--seconds", "0.5"]
+    done = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=50, check=False)
+    found = json.loads(done.stdout)
+    assert "413" in found["gigabyte"]["answer"]
+    assert found["memory_mb"]["slow_sockets_and_gigabyte"] - found["memory_mb"]["alone"] <= 50
+    assert found["reads_per_second"]["api"] > 0

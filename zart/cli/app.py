@@ -24,6 +24,7 @@ COMMANDS = {
     "wait": "Wait until an execution has ended, and show it.",
     "list": "List executions, newest first.",
     "cancel": "Cancel an execution.",
+    "serve": "Serve the HTTP API until stopped by SIGTERM or Ctrl-C.",
     "bench": "Measure this database for a few seconds, and say what it means.",
     "demo": "Run a data pipeline, kill its worker, watch it finish.",
 }

@@ -23,19 +23,8 @@ from attrs import frozen
 
 from zart.cli.settings import masked
 from zart.cli.terminal import to_json, visible
-from zart.errors import (
-    ExecutionAlreadyExists,
-    ExecutionFinished,
-    ExecutionNotFound,
-    IdempotencyMismatch,
-    PayloadTooLarge,
-    SchemaMismatch,
-    StorageUnavailable,
-    UndeclaredType,
-    UnknownTask,
-    WaitTimedOut,
-    ZartError,
-)
+from zart.errors import ExecutionNotFound
+from zart.problems import known, parted
 
 
 class Exit(IntEnum):
@@ -72,48 +61,21 @@ class Refused(Exception):
         super().__init__(message)
 
 
-_KNOWN: tuple[tuple[type[BaseException], str, Exit, str | None], ...] = (
-    # A hint of None: the error's own, after its last semicolon.
-    (ExecutionNotFound, "not_found", Exit.NOT_FOUND, "`zart list` shows what there is"),
-    (IdempotencyMismatch, "idempotency_mismatch", Exit.CONFLICT, None),
-    (ExecutionAlreadyExists, "already_exists", Exit.CONFLICT, None),
-    (ExecutionFinished, "execution_finished", Exit.CONFLICT, None),
-    (WaitTimedOut, "timed_out", Exit.TIMED_OUT, None),
-    (StorageUnavailable, "storage_unavailable", Exit.UNAVAILABLE, None),
-    (SchemaMismatch, "schema_mismatch", Exit.CONFIGURATION, None),
-    (UnknownTask, "unknown_task", Exit.USAGE, None),
-    (PayloadTooLarge, "payload_too_large", Exit.USAGE, None),
-    (UndeclaredType, "invalid_data", Exit.USAGE, None),
-    (PermissionError, "not_allowed", Exit.NOT_ALLOWED, "look at who may read and write that file"),
-    (ZartError, "failed", Exit.FAILED, None),
-)
+_HINTS = {"not_found": "`zart list` shows what there is", "not_allowed": "look at who may read and write that file"}
+"""Code -> what to do about it here; else the error's own words, after its last semicolon."""
 
 
 def explain(error: BaseException) -> Problem:
     """Return what to say about an error, and how to leave."""
     if isinstance(error, Refused):
         return error.problem
-    for kind, code, leave, hint in _KNOWN:
-        if isinstance(error, kind):
-            message, tail = _parted(error)
-            missing_run = isinstance(error, ExecutionNotFound) and error.run is not None
-            return Problem(code, message, tail if hint is None or missing_run else hint, leave)
-    return Problem(
-        "internal", f"{type(error).__name__}: {_said(error)}", "this is a fault in Zart or in a handler's module", Exit.FAILED
-    )
-
-
-def _parted(error: BaseException) -> tuple[str, str]:
-    """Return what an error says has happened, and what to do about it."""
-    message, _, mend = _said(error).rpartition("; ")
-    return (message, mend) if message else (mend, "")
-
-
-def _said(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # noqa: BLE001 # an error whose text fails is still an error
-        return "(its text cannot be read)"
+    message, tail = parted(error)
+    found = known(error)
+    if found is None:
+        message = f"{type(error).__name__}: {message}; {tail}" if tail else f"{type(error).__name__}: {message}"
+        return Problem("internal", message, "this is a fault in Zart or in a handler's module", Exit.FAILED)
+    missing_run = isinstance(error, ExecutionNotFound) and error.run is not None
+    return Problem(found.code, message, tail if missing_run else _HINTS.get(found.code, tail), Exit(found.exit))
 
 
 def complain(problem: Problem, *, as_json: bool) -> None:
@@ -138,5 +100,5 @@ def usage(code: str = "usage", hint: str = "") -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        message, tail = _parted(error)
+        message, tail = parted(error)
         raise Refused(code, message, tail or hint, Exit.USAGE) from error

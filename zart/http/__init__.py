@@ -8,8 +8,8 @@ try:
     from zart.http.application import Api, asgi, lifespan
     from zart.http.endpoints import Access
     from zart.http.limits import Limits
-except ModuleNotFoundError as absent:
-    if absent.name not in {"starlette", "sse_starlette"}:
+except ModuleNotFoundError as _absent:
+    if _absent.name not in {"starlette", "sse_starlette"}:
         raise
 
 __all__ = ["Access", "AccessRules", "Api", "Caller", "Limits", "asgi", "lifespan"]

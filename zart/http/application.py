@@ -3,11 +3,12 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import quote
 
+import anyio
 from msgspec import UNSET
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
@@ -20,12 +21,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from zart.client import DurableScheduler
 from zart.clock import Clock, SystemClock
 from zart.errors import SchedulerError
+from zart.handler import TaskHandler
 from zart.http.access import AccessRules, Caller, check_access
 from zart.http.bodies import Disconnected, has_body, swallow
 from zart.http.endpoints import BY_NAME, ENDPOINTS, Access, Endpoint
 from zart.http.feeds import History, News, Overview, Place
 from zart.http.limits import Gates, Limits, Rates
-from zart.http.openapi import description
+from zart.http.openapi import document
 from zart.http.operations import Call, Operations, Reply, refusing
 from zart.http.pages import page
 from zart.http.patience import Patience
@@ -52,6 +54,8 @@ _HEADERS = (
 _PING = 15
 _SEND_TIME = 30.0
 """Seconds that the reader of a stream may leave one event unread."""
+_GRACE = 2.0
+"""Seconds that a stream has to end."""
 
 
 class Api(Starlette):
@@ -74,7 +78,7 @@ class Api(Starlette):
         self.rates: Rates = Rates(clock, limits.rate, limits.rate * 2)
         self.failures: Rates = Rates(clock, limits.failures, limits.failures * 10)
         client = DurableScheduler(storage, clock=clock, randomness=randomness)
-        self.operations: Operations = Operations(client, registry, limits, randomness)
+        self.operations: Operations = Operations(client, registry, limits, clock, randomness)
         self.overview: Overview = Overview(client, clock, randomness, limits.stream_gap)
         self.closing: asyncio.Event = asyncio.Event()
         """Set when the server is to stop: long polls are answered and streams end."""
@@ -106,7 +110,7 @@ class Api(Starlette):
 
 def asgi(
     scheduler: Storage,
-    registry: Registry | None = None,
+    registry: Registry | Iterable[TaskHandler[Any, Any]] | None = None,
     *,
     access: AccessRules | None = None,
     limits: Limits | None = None,
@@ -116,15 +120,15 @@ def asgi(
     """Return the HTTP API of a storage as an ASGI application.
 
     Served by itself it opens and closes the storage; mounted in another application it needs that one's lifespan
-    (`zart.http.lifespan`), or a storage that is open already. With a registry it refuses unknown tasks and data that does not
-    fit; without one it takes any.
+    (`zart.http.lifespan`), or a storage that is open already. With a registry, or handlers, it refuses unknown tasks and data
+    that does not fit; without, it takes any.
 
     Without `access` the tokens come from `ZART_READ_TOKEN` and `ZART_OPERATOR_TOKEN`; without those it answers to programs of
     the same machine only.
     """
     return Api(
         scheduler,
-        registry,
+        registry if registry is None or isinstance(registry, Registry) else Registry(registry),
         AccessRules.from_environment() if access is None else access,
         limits or Limits(),
         clock or SystemClock(),
@@ -147,6 +151,7 @@ def lifespan(api: Api) -> Callable[[Any], AbstractAsyncContextManager[None]]:
 async def opened(api: Api) -> AsyncIterator[None]:
     """Keep an API's storage open."""
     async with api.storage:
+        api.closing.clear()
         try:
             yield
         finally:
@@ -268,11 +273,12 @@ class EndpointRoute(BaseRoute):
         if self.endpoint.access is Access.PUBLIC:
             return Caller("anybody", Access.PUBLIC)
         api, address = self._api, _address(scope) or "-"
-        if api.failures.is_empty(address):
-            raise Refusal("too_many_requests", "too many wrong tokens came from this address", "wait a few seconds")
         try:
             caller = await api.access.caller(headers)
         except Refusal:
+            # Only who is wrong is slowed down: behind a proxy everybody has one address.
+            if api.failures.is_empty(address):
+                raise Refusal("too_many_requests", "too many wrong tokens came from this address", "wait a while") from None
             if b"authorization" in headers:
                 api.failures.take(address)
             raise
@@ -286,7 +292,7 @@ class EndpointRoute(BaseRoute):
         api = self._api
         match self.endpoint.name:
             case "openapi":
-                return Response(written(description()), media_type="application/json")
+                return Response(document(), media_type="application/json")
             case "docs":
                 return Response(page(), media_type="text/html")
             case "stream":
@@ -343,15 +349,22 @@ class EndpointRoute(BaseRoute):
         return self._events(history.follow(execution, place.turn))
 
     def _events(self, news: AsyncGenerator[News, None]) -> Response:
-        headers = {"cache-control": "no-store"}
-        return EventSourceResponse(_told(news, self._api), ping=_PING, send_timeout=_SEND_TIME, headers=headers)
+        stopping = anyio.Event()
+        return EventSourceResponse(
+            _told(news, self._api, stopping),
+            ping=_PING,
+            send_timeout=_SEND_TIME,
+            # The server may be uvicorn, told to stop: then the stream is to end, and not to break off.
+            shutdown_event=stopping,
+            shutdown_grace_period=_GRACE,
+        )
 
 
-async def _told(news: AsyncGenerator[News, None], api: Api) -> AsyncGenerator[ServerSentEvent, None]:
+async def _told(news: AsyncGenerator[News, None], api: Api, stopping: anyio.Event) -> AsyncGenerator[ServerSentEvent, None]:
     """Yield news as they go out, until they end, the stream is old, or the server stops."""
     expired = asyncio.Event()
     timer = api.clock.call_later(api.limits.longest_stream, expired.set)
-    stops = [asyncio.ensure_future(each.wait()) for each in (expired, api.closing)]
+    stops = [asyncio.ensure_future(each.wait()) for each in (expired, api.closing, stopping)]
     coming: asyncio.Future[News | None] | None = None
     try:
         while True:

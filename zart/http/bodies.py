@@ -4,7 +4,7 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
 
-from zart.clock import Clock
+from zart.clock import Clock, pause
 from zart.http.limits import Gates, Limits
 from zart.http.patience import Patience
 from zart.http.refusals import Refusal
@@ -12,6 +12,7 @@ from zart.http.refusals import Refusal
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 _SWALLOWED = 4 * 1024 * 1024
 _SWALLOW_TIME = 2.0
+_SWALLOW_GAP = 0.01
 _INFINITE = frozenset({float("inf"), float("-inf")})
 
 
@@ -48,6 +49,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Li
                 size += len(piece)
                 gates.buffered += len(piece)
                 if size > limits.body:
+                    pieces.clear()  # the error's traceback keeps this frame while the rest is swallowed
                     raise _too_large(limits)
                 if gates.buffered > limits.buffered:
                     raise Refusal("overloaded", "too many bodies come in at once", "try again in a second")
@@ -64,7 +66,8 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Li
 async def swallow(receive: Receive, clock: Clock) -> None:
     """Read on for a moment and forget what comes, after the answer was sent.
 
-    Whoever still sends would otherwise be told that the connection is broken, and never see the answer.
+    Whoever still sends would otherwise be told that the connection is broken, and never see the answer. It is read slowly, so
+    that a sender with much to come has to wait, looks up, and sees the answer.
     """
     size = 0
     try:
@@ -74,6 +77,7 @@ async def swallow(receive: Receive, clock: Clock) -> None:
                 size += len(message.get("body", b""))
                 if message["type"] == "http.disconnect" or not message.get("more_body", False):
                     return
+                await pause(clock, _SWALLOW_GAP)
     except TimeoutError:
         return
 

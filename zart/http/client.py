@@ -34,6 +34,7 @@ from zart.status import ExecutionStatus
 D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D
 
+_LONGEST_GAP = 5.0
 _POLL = 30.0
 """Seconds of one long poll: shorter than what proxies have patience for."""
 
@@ -346,7 +347,7 @@ class HttpScheduler:
                 failures += 1
                 if failures >= ATTEMPTS:
                     raise unreachable(self.url, error) from error
-            await pause(self._clock, FIRST_PAUSE * failures)
+            await pause(self._clock, min(FIRST_PAUSE * failures, _LONGEST_GAP))
 
 
 def _run(run: int | None) -> dict[str, str]:

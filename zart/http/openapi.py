@@ -54,6 +54,12 @@ def description() -> dict[str, Any]:
     }
 
 
+@cache
+def document() -> bytes:
+    """Return the description as it is served."""
+    return msgspec.json.encode(description())
+
+
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     found: dict[str, Any] = {
         "operationId": endpoint.name,

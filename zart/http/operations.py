@@ -11,6 +11,7 @@ from attrs import field, frozen
 from msgspec import UNSET
 
 from zart.client import DurableScheduler
+from zart.clock import Clock
 from zart.codec import ANY
 from zart.durations import to_timedelta
 from zart.errors import ExecutionNotFound, WaitTimedOut
@@ -27,6 +28,7 @@ from zart.status import ExecutionStatus
 from zart.submission import submit
 
 _READY = "zart-ready"
+_STAYS_READY = 1.0
 
 
 @frozen(kw_only=True)
@@ -65,11 +67,15 @@ def refusing() -> Iterator[None]:
 class Operations:
     """Carries out what is asked; it keeps nothing between two calls."""
 
-    def __init__(self, client: DurableScheduler, registry: Registry | None, limits: Limits, randomness: Randomness) -> None:
+    def __init__(
+        self, client: DurableScheduler, registry: Registry | None, limits: Limits, clock: Clock, randomness: Randomness
+    ) -> None:
         self.client = client
         self._registry = registry
         self._limits = limits
+        self._clock = clock
         self._randomness = randomness
+        self._ready_until = float("-inf")
 
     async def start(self, call: Call) -> Reply:
         """Start an execution."""
@@ -181,8 +187,10 @@ class Operations:
         return Reply(200, wire.Health(status="ok"))
 
     async def ready(self, call: Call) -> Reply:
-        """Say whether the database answers."""
-        await self.client.scheduler.get(_READY)
+        """Say whether the database answers, or has answered a moment ago: anybody may ask, as often as they like."""
+        if self._clock.monotonic() >= self._ready_until:
+            await self.client.scheduler.get(_READY)
+            self._ready_until = self._clock.monotonic() + _STAYS_READY
         return Reply(200, wire.Health(status="ok"))
 
     def named(self, name: str) -> "Callable[[Call], Any]":

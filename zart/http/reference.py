@@ -1,18 +1,27 @@
-"""The reference of the HTTP API in Markdown, made from the table of endpoints.
+"""The reference of the HTTP API in Markdown and its description in JSON, made from the table of endpoints.
 
-`python -m zart.http.reference docs/reference/http.md` writes it into the documentation.
+`python -m zart.http.reference docs/reference/http.md docs/reference/openapi.json` writes both into the documentation, where a
+change of the API shows as a change of theirs.
 """
 
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from zart.http.endpoints import ENDPOINTS, errors_of
+from zart.http.openapi import description
 from zart.http.pages import Row, parameters, results
 from zart.http.refusals import CODES
 
 HEADING = "## Endpoints\n\n"
 """What stands under it in the page is made; what stands above is written by hand."""
+
+
+def published() -> str:
+    """Return the description as it is kept: without its version, which changes with every release."""
+    found = {**description(), "info": {key: value for key, value in description()["info"].items() if key != "version"}}
+    return json.dumps(found, indent=1) + "\n"
 
 
 def reference() -> str:
@@ -42,9 +51,12 @@ def _row(row: Row) -> str:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the reference into a page of the documentation, under its heading `Endpoints`."""
+    """Write the reference into a page of the documentation, under its heading `Endpoints`, or the description into a file."""
     for name in arguments:
         file = Path(name)
+        if file.suffix == ".json":
+            file.write_text(published(), "utf-8")
+            continue
         head, heading, _ = file.read_text("utf-8").partition(HEADING)
         file.write_text(f"{head}{heading}{reference()}", "utf-8")
 

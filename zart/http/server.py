@@ -7,7 +7,8 @@ without a request makes room for the next.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from socket import socket
 from typing import Any
 
@@ -161,6 +162,13 @@ class ApiServer(Server):
     def __init__(self, api: Api, limits: ConnectionLimits | None = None, tell: Callable[[str], None] | None = None) -> None:
         super().__init__(ServerConfig(api, limits or ConnectionLimits()))
         self._tell = tell
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at a signal, and leave it at that: uvicorn would raise it again when all is done."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         """Begin to listen."""

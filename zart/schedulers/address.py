@@ -41,7 +41,11 @@ _DRIVERS = frozenset(
         "search_path",
     }
 )
-_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_CHOICES = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+}
+"""What the driver would complain about too, but not before it connects."""
 
 
 @frozen
@@ -61,8 +65,12 @@ class Address:
             ValueError: host and port cannot be read; a parameter that nobody knows, is given twice or has no value, or one of
                 Zart's with a value that it cannot have. No message shows a password.
         """
-        place, _, query = url.partition("#")[0].partition("?")
-        _check_hosts(place)
+        place, _, query = url.partition("?")
+        if "#" in url or not _has_hosts(place) or any("@" in part.partition("=")[0] for part in query.split("&")):
+            # Not shown: where a password is not escaped, this is a part of it.
+            raise ValueError(
+                "host and port cannot be read from the URL; write host:port, and in user and password %2F %3F %23 for / ? #"
+            )
         options: dict[str, Any] = {}
         kept: dict[str, str] = {}
         for part in filter(None, query.split("&")):
@@ -75,19 +83,16 @@ class Address:
                 kept[name] = part
             else:
                 options[name] = _read(name, value)
-            if name == "sslmode" and value not in _SSL_MODES:
-                raise ValueError(f"sslmode in the URL must be one of {', '.join(_SSL_MODES)}, not {value!r}")
+            choices = _CHOICES.get(name, (value,))
+            if value not in choices:
+                raise ValueError(f"{name} in the URL must be one of {', '.join(choices)}, not {value!r}")
         return cls("?".join(filter(None, (place, "&".join(kept.values())))), options)
 
 
-def _check_hosts(place: str) -> None:
-    for each in place.partition("://")[2].partition("/")[0].rpartition("@")[2].split(","):
-        found = _HOST.fullmatch(each)
-        if found is None or int(found["port"] or 0) > _LAST_PORT:
-            # Not shown: where a password is not escaped, this is a part of it.
-            raise ValueError(
-                "host and port cannot be read from the URL; write host:port, and in user and password %2F %3F %23 for / ? #"
-            )
+def _has_hosts(place: str) -> bool:
+    hosts = place.partition("://")[2].partition("/")[0].rpartition("@")[2].split(",")
+    found = [_HOST.fullmatch(each) for each in hosts]
+    return all(each is not None and int(each["port"] or 0) <= _LAST_PORT for each in found)
 
 
 def _read(name: str, value: str) -> Any:

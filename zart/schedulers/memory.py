@@ -253,6 +253,8 @@ class InMemoryScheduler(Ledger):
         with self._lock:
             now = self._now()
             worker = self._workers.get(beat.worker)
+            # It may have been on its way for as long as storage could not be reached by anybody.
+            in_time = beat.in_time and (worker is None or now < worker.until)
             if beat.leaving:
                 return BeatReply(alive=worker is not None and self._leave(beat.worker, worker, now), now=now)
             if worker is None and beat.register:
@@ -260,7 +262,7 @@ class InMemoryScheduler(Ledger):
             if worker is None or worker.life is not Life.ALIVE:
                 return BeatReply(alive=False, now=now)
             worker.lease, worker.until, worker.tasks = beat.lease, now + beat.lease, beat.tasks
-            if beat.in_time:
+            if in_time:
                 self._declare_dead(now)
             taken_over = self._take_over(now)
             self._hand_back(beat, now)

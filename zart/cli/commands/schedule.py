@@ -1,8 +1,5 @@
 """`zart schedule`."""
 
-import json
-from typing import Any
-
 from zart.cli.database import client_of
 from zart.cli.errors import Exit, Refused
 from zart.cli.fitting import check_input
@@ -10,11 +7,8 @@ from zart.cli.handlers import registry_of
 from zart.cli.inputs import DataOption, read_data, read_length, read_moment, read_name
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, AppOption, Settings
-from zart.client import DurableScheduler
-from zart.clock import moment
-from zart.codec import ANY
-from zart.errors import ExecutionAlreadyExists, ExecutionNotFound, IdempotencyMismatch
 from zart.ids import SystemRandomness
+from zart.submission import submit
 
 
 async def schedule(
@@ -58,39 +52,15 @@ async def schedule(
     if queue is not None:
         read_name(queue, "queue")
     async with client_of(settings.database_url) as client:
-        try:
-            handle = await client.start(execution_id, task, value, delay=length, at=moment_, queue=queue, reuse="never")
-        except ExecutionAlreadyExists:
-            found = await _found_again(client, execution_id, task, value)
-        else:
-            found = _answer(execution_id, task, str(handle.status), handle.run, handle.scheduled_at, repeated=False)
-    put_record(found, settings.format)
-
-
-async def _found_again(client: DurableScheduler, execution_id: str, task: str, value: Any) -> dict[str, Any]:
-    """Return the execution that has the id already, if it is what was asked for."""
-    there = await client.scheduler.get(execution_id)
-    if there is None:
-        raise ExecutionNotFound(execution_id)
-    if there.task != task:
-        raise IdempotencyMismatch(execution_id, "task")
-    text, _ = ANY.through(value, "the data")
-    if there.payload != text and _canonical(there.payload) != _canonical(text):
-        raise IdempotencyMismatch(execution_id, "data")
-    return _answer(execution_id, task, str(there.status), there.run, moment(there.scheduled_at), repeated=True)
-
-
-def _canonical(text: str) -> str:
-    """Return stored data in a form that is the same for the same data, in whatever order its keys stand."""
-    return json.dumps(json.loads(text), sort_keys=True)
-
-
-def _answer(execution_id: str, task: str, status: str, run: int, scheduled_at: Any, *, repeated: bool) -> dict[str, Any]:
-    return {
-        "execution_id": execution_id,
-        "task": task,
-        "status": status,
-        "run": run,
-        "scheduled_at": scheduled_at,
-        "repeated": repeated,
-    }
+        found = await submit(client, execution_id, task, value, delay=length, at=moment_, queue=queue)
+    put_record(
+        {
+            "execution_id": execution_id,
+            "task": task,
+            "status": str(found.start.status),
+            "run": found.start.run,
+            "scheduled_at": found.start.scheduled_at,
+            "repeated": found.repeated,
+        },
+        settings.format,
+    )

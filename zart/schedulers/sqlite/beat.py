@@ -27,7 +27,7 @@ class Beat(Job[BeatReply]):
         """Do all of it in one transaction."""
         beat, now = self.beat, batch.now
         row = batch.connection.execute(_SQL["worker"].sql, {"worker": beat.worker}).fetchone()
-        state, listed = (None, "[]") if row is None else row
+        state, listed, lease_until = (None, "[]", None) if row is None else row
         if beat.leaving:
             if state == "alive":
                 self._leave(batch)
@@ -45,7 +45,8 @@ class Beat(Job[BeatReply]):
         elif state != "alive":
             return BeatReply(alive=False, now=now)
         self._renew(batch, listed)
-        if beat.in_time:
+        # It may have been on its way for as long as storage could not be reached by anybody.
+        if beat.in_time and (lease_until is None or now < lease_until):
             batch.connection.execute(_SQL["declare_dead"].sql, {"now": now})
         taken_over = self._take_over(batch)
         held = to_json([(each.token.key, each.token.fence, each.seen) for each in beat.held])

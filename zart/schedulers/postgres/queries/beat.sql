@@ -10,12 +10,13 @@
 -- $2 worker, $3 lease, $4 queues, $5 tasks, $6 about, $7 whether it was in time, $8 the deadline before which an execution should have
 -- been ended by its own worker, $9 held_at, $10 to $12 key, fence and seen of what it holds.
 --
--- A lease far in the future means that the clock was put back: without that clause its executions would hang for as long. A worker
+-- A beat that comes after its own lease has passed declares nobody dead: it may have been on its way for as long as the server could
+-- not be reached by anybody. A lease far in the future means that the clock was put back: without that clause its executions would hang for as long. A worker
 -- whose row is locked is beating, or claiming.
 WITH clock AS MATERIALIZED (
     SELECT coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
 ), before AS MATERIALIZED (
-    SELECT state, tasks FROM zart_workers WHERE id = $2
+    SELECT state, tasks, lease_until FROM zart_workers WHERE id = $2
 ), renewed AS (
     UPDATE zart_workers AS each
     SET lease = $3::bigint, lease_until = clock.now + $3::bigint, queues = $4, about = $6
@@ -31,7 +32,7 @@ WITH clock AS MATERIALIZED (
         ORDER BY id
         FOR UPDATE SKIP LOCKED
     ) AS each
-    WHERE $7::boolean AND EXISTS (SELECT FROM before WHERE state = 'alive')
+    WHERE $7::boolean AND EXISTS (SELECT FROM before WHERE state = 'alive' AND lease_until > clock.now)
 ), dead AS (
     UPDATE zart_workers AS each SET
         state = 'dead',

@@ -1,7 +1,7 @@
 -- beat: register or renew a worker, and take over from the dead (rule 7). Literal 2 is zart.records.SUSPECT.
 
 -- name: worker
-SELECT state, tasks FROM zart_workers WHERE id = :worker
+SELECT state, tasks, lease_until FROM zart_workers WHERE id = :worker
 
 -- name: register
 INSERT INTO zart_workers (id, state, lease_until, lease, registered_at, queues, tasks, about)
