@@ -6,6 +6,7 @@ over the rounds. The PostgreSQL server is the benchmarks' own. Peers take part w
 
 import argparse
 import json
+import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -106,11 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sizes = sizes_of(asked)
     measurements = chosen(asked, sizes)
     rounds = asked.rounds or (1 if asked.quick else 3)
+    load = os.getloadavg()[0]
     console, errors = Console(), Console(stderr=True)
     with runner_for(measurements, asked) as runner, errors.status("measuring") as status:
         version = runner.server.run("SHOW server_version")[0][0].partition(" ")[0] if runner.server else None
         measured, failures = run_rounds(runner, measurements, rounds, status.update)
-    place = machine(fast=fast_loop() is not None, server=version)
+    place = machine(fast=fast_loop() is not None, server=version, load=load)
     console.print(figures_table(measured, f"{place}; {f'median of {rounds} rounds' if rounds > 1 else 'one round'}"))
     console.print(bars_table(measured))
     absent = [peer for peer in PEERS if peer in asked.subject and not has_peer(peer)]

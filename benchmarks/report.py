@@ -15,6 +15,9 @@ from benchmarks.bars import judged
 from benchmarks.race import Figures
 from benchmarks.runs import Round
 
+_QUIET = 0.7
+"""The load average below which a machine does nothing worth mentioning."""
+
 
 @frozen
 class Line:
@@ -72,14 +75,20 @@ def medians(rounds: Sequence[Round]) -> dict[str, Figures]:
     return whole
 
 
-def machine(*, fast: bool, server: str | None) -> str:
-    """Return what the figures were measured on, in one line."""
+def machine(*, fast: bool, server: str | None, load: float) -> str:
+    """Return what the figures were measured on, in one line; `load` is the machine's load average before."""
     loop = "uvloop" if fast else "asyncio's own loop (uvloop is not installed)"
     database = f"PostgreSQL {server} (fsync=on, synchronous_commit=on, shared_buffers=512MB), " if server else ""
     return (
         f"Python {platform.python_version()}, {loop}, {database}SQLite {sqlite3.sqlite_version} (WAL, synchronous=FULL),"
-        f" {os.cpu_count()} cores for everything, {platform.system()} {platform.machine()}"
+        f" {os.cpu_count()} cores for everything, {platform.system()} {platform.machine()}; {_quiet(load)}"
     )
+
+
+def _quiet(load: float) -> str:
+    if load < _QUIET:
+        return "nothing else ran"
+    return f"other programs ran as well (load average {load:.1f} before it began), so take latencies and limits with care"
 
 
 def figures_table(rounds: Sequence[Round], title: str) -> Table:

@@ -114,8 +114,8 @@ class DurableScheduler:
     ) -> ExecutionHandle[Any]:
         """Do the same as `start` within the caller's transaction: it is durable, and seen by workers, when that commits.
 
-        `connection` is a SQLAlchemy `AsyncConnection` or `AsyncSession` to the database that Zart uses; on PostgreSQL also one of
-        asyncpg's. On SQLite the transaction holds the one write lock from then on.
+        `connection` is a SQLAlchemy `AsyncConnection` or `AsyncSession` to the database that Zart uses; on PostgreSQL also
+        one of asyncpg's. On SQLite the transaction holds the one write lock from then on.
 
         Raises:
             NotSupported: the storage has no transactions.

@@ -28,10 +28,11 @@ when it waits without a deadline, and after its end.
 6.  `cancel` ends what is not finished, raises its fence, and reports for each known id the status now true and whether this
     call did it. With `run` it means that run: one of before the last has ended, and one that was never opened is not known.
 7.  `beat` renews the worker's lease and, if it is in time and comes before that lease has passed, declares dead whose lease has
-    passed, or lies more than two leases in the future. Whatever runs under a worker that is not alive is taken over: fence raised, status pending, due now, at most
-    `TAKEOVER` of them per beat, in id order. Each counts one crash and remembers the worker; but if the dead worker held a
-    suspect, only that one counts. An execution still running five seconds past its deadline is taken over from a living worker
-    too, and counts nothing. A worker declared dead learns so from its next beat, and may never come back under that id. With
+    passed, or lies more than two leases in the future. Whatever runs under a worker that is not alive is taken over: fence
+    raised, status pending, due now, at most `TAKEOVER` of them per beat, in id order. Each counts one crash and remembers the
+    worker; but if the dead worker held a suspect, only that one counts. An execution still running five seconds past its
+    deadline is taken over from a living worker too, and counts nothing. A worker declared dead learns so from its next beat,
+    and may never come back under that id. With
     `held_at`, whatever runs under the living worker itself, was claimed before then and is not in `held` under its present
     fence is handed back: fence raised, status pending, due now, at most `TAKEOVER` of them per beat, in id order, and counts
     nothing.

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import chart
 from benchmarks.bars import BARS, PG, Bar, judged
 from benchmarks.plan import PEERS, plan
-from benchmarks.report import LINES, medians, write_page
+from benchmarks.report import LINES, machine, medians, write_page
 from benchmarks.sizes import QUICK, Sizes
 
 FASTER = Bar("faster", (PG, "W1.rate"), [("one", "W1.rate"), ("two", "W1.rate")], 4, 10)
@@ -81,6 +81,11 @@ def test_the_page_says_which_marks_are_missed(tmp_path: Path) -> None:
     assert "≤ 30 ms, **missed** | ≤ 10 ms, **missed**" in text
     assert "a machine" in text
     assert [bar.title for bar, _ in judged([{PG: {"W5.growth": 1.1}}])] == ["W5 last tenth vs first"]
+
+
+@pytest.mark.parametrize(("load", "says"), [(0.2, "nothing else ran"), (3.0, "load average 3.0")])
+def test_it_is_said_when_other_programs_ran(load: float, says: str) -> None:
+    assert says in machine(fast=False, server=None, load=load)
 
 
 def widths(drawing: str) -> list[float]:

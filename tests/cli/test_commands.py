@@ -70,7 +70,7 @@ def test_other_work_under_the_same_id_is_a_conflict(zart: Zart, tokens: tuple[st
 
 def test_with_an_app_an_unknown_task_is_refused_with_the_known_names(zart: Zart) -> None:
     answer = zart("schedule", "ekho", "--app", APP, "--id", "one")
-    assert (answer.exit, answer.problem["code"]) == (Exit.USAGE, "unknown_task")
+    assert (answer.exit, answer.problem["code"]) == (Exit.USAGE, "task_not_registered")
     assert "data-pipeline, echo, failing" in answer.problem["message"] + answer.problem["hint"]
     assert zart("status", "one").exit == Exit.NOT_FOUND
 

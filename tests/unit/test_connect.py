@@ -23,6 +23,7 @@ from zart.schedulers.address import Address
         ),
         ("postgresql:///d?host=%2Frun%2Fpg&pooler=false", "postgresql:///d?host=%2Frun%2Fpg", {"pooler": False}),
         ("postgresql://u:a@b@h/d", "postgresql://u:a@b@h/d", {}),
+        ("postgresql://h/d?user=ann@h", "postgresql://h/d?user=ann@h", {}),
     ],
 )
 def test_zart_s_own_parameters_are_taken_out_and_the_rest_is_left_as_it_was(url, dsn, options):
@@ -41,6 +42,7 @@ def test_zart_s_own_parameters_are_taken_out_and_the_rest_is_left_as_it_was(url,
         ("postgresql://h/d?schema=", "gives 'schema' no value"),
         ("postgresql://h/d?sslmode", "gives 'sslmode' no value"),
         ("postgresql://h/d?sslmode=sure", "sslmode in the URL must be one of disable, .*, not 'sure'"),
+        ("postgresql://h/d?target_session_attrs=any-old", "target_session_attrs in the URL must be one of any, primary, "),
         ("postgresql://h/d?pooler=1", "pooler in the URL must be true or false, not '1'"),
         ("postgresql://h/d?listen=False", "listen in the URL must be true or false, not 'False'"),
         ("postgresql://h/d?pool_size=-1", "pool_size in the URL must be a whole number, not '-1'"),
@@ -56,7 +58,15 @@ def test_a_parameter_that_says_nothing_is_an_error_that_says_why(url, message):
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://h:x/d", "postgresql://h:99999/d", "postgresql://ann:s3/cret@h/d", "postgresql://[::1/d"]
+    "url",
+    [
+        "postgresql://h:x/d",
+        "postgresql://h:99999/d",
+        "postgresql://ann:s3/cret@h/d",
+        "postgresql://ann:12?s3cret@h/d",
+        "postgresql://ann:12#s3cret@h/d",
+        "postgresql://[::1/d",
+    ],
 )
 def test_host_and_port_that_cannot_be_read_are_told_without_showing_them(url):
     with pytest.raises(ValueError, match="host and port cannot be read") as caught:

@@ -2,14 +2,17 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import asyncpg
 
 from zart.cli.database import storage_at
 from zart.errors import StorageUnavailable
 from zart.ids import SystemRandomness
 from zart.scheduler import Storage
+from zart.schedulers.address import Address
+from zart.schedulers.postgres import PostgresScheduler
 
 
 def ground(url: str) -> AbstractAsyncContextManager[Storage]:
@@ -48,21 +51,19 @@ async def _file(path: Path) -> AsyncIterator[Storage]:
 
 @asynccontextmanager
 async def _schema(url: str) -> AsyncIterator[Storage]:
-    # By name: the driver is no requirement of the command line.
-    scheduler, driver = import_module("zart.schedulers.postgres").PostgresScheduler, import_module("asyncpg")
-    name = _own_name()
-    storage: Storage = scheduler(url, schema=name)
+    name, address = _own_name(), Address.of(url)
+    storage = PostgresScheduler(address.dsn, **{**address.options, "schema": name})
     await storage.migrate()  # all or nothing: what fails here leaves nothing behind
     try:
         async with storage:
             yield storage
     finally:
         try:
-            connection = await driver.connect(f"postgresql://{url.partition('://')[2]}")
+            connection = await asyncpg.connect(f"postgresql://{address.dsn.partition('://')[2]}", statement_cache_size=0)
             try:
                 await connection.execute(f'DROP SCHEMA "{name}" CASCADE')
             finally:
                 await connection.close()
-        except (OSError, driver.PostgresError, driver.InterfaceError) as error:
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             mend = f'remove it with: DROP SCHEMA "{name}" CASCADE'
             raise StorageUnavailable(f"the schema {name} could not be removed ({error}); {mend}") from error
