@@ -136,7 +136,7 @@ class StepCall(Operation):
         # Not by the loop's factory: that asks whether the task is a body's, and this one never is.
         self.task = asyncio.Task(
             self._call(),
-            loop=asyncio.get_running_loop(),
+            loop=desk.loop,
             context=self.context,
             name=f"{desk.info.execution_id}/{self.name}",
         )

@@ -47,6 +47,8 @@ class ExecutionInfo:
 class Surroundings(Protocol):
     """What operations need of the worker."""
 
+    loop: asyncio.AbstractEventLoop
+    """Where everything happens. To ask asyncio for it is a system call, and operations would ask twice a step."""
     clock: Clock
     randomness: Randomness
     spawner: Spawner
@@ -67,6 +69,7 @@ class Surroundings(Protocol):
 class Desk(Protocol):
     """What an operation needs of the run that it belongs to."""
 
+    loop: asyncio.AbstractEventLoop
     clock: Clock
     randomness: Randomness
     spawner: Spawner
@@ -145,7 +148,7 @@ class Operation:
         self.codec = codec
         self.declared = declared
         """Its business errors."""
-        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.future: asyncio.Future[None] = desk.loop.create_future()
         """Done when the outcome was handed over; cancelled when its awaiter was."""
         self.context: Context = copy_context()
         """The asker's context variables."""

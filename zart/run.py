@@ -128,7 +128,7 @@ class Run:
             return
         scope = copy_context()
         scope.run(CURRENT.set, context)
-        self._main = asyncio.get_running_loop().create_task(body, context=scope, name=self.execution_id)
+        self._main = self._host.loop.create_task(body, context=scope, name=self.execution_id)
         if claim.deadline is not None:
             left = max(0, claim.deadline - self._host.now()) / SECOND
             self._deadline_timer = self._host.clock.call_later(left, self._deadline_passed)

@@ -55,6 +55,7 @@ class Stage:
         """The outcomes of waits that were handed to nobody: their letters went back."""
         self.left: list[asyncio.Task[None]] = []
         """The steps' functions that were running when the body was detached."""
+        self.loop: asyncio.AbstractEventLoop = surroundings.loop
         self.clock: Clock = surroundings.clock
         self.randomness: Randomness = surroundings.randomness
         self.spawner: Spawner = surroundings.spawner

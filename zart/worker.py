@@ -61,6 +61,8 @@ class Worker:
         if not len(self.registry):
             raise ValueError("a worker needs at least one handler")
         self.config: WorkerConfig = config or WorkerConfig()
+        self.loop: asyncio.AbstractEventLoop
+        """The one that it runs on, from its start."""
         self.clock: Clock = clock or SystemClock()
         self.randomness: Randomness = randomness or SystemRandomness()
         self.spawner: Spawner = spawner or ThreadSpawner()
@@ -171,7 +173,8 @@ class Worker:
 
     async def join(self) -> None:
         """Register with storage and start saving."""
-        install(asyncio.get_running_loop())
+        self.loop = asyncio.get_running_loop()
+        install(self.loop)
         await self._membership.join()
         self._spawn(self.journal.run(), "zart-journal")
 

@@ -37,6 +37,7 @@ ELSEWHERE = (
     "python3 -m venv ",
     ". .venv/bin/activate",
     ".venv/bin/python -m benchmarks",
+    "zart bench ",
     "git clone ",
     "cd ",
 )

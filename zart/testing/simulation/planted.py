@@ -292,7 +292,7 @@ def _turns_overlap(right: Any) -> Any:
 
 
 BUGS = (
-    Bug("records are written without looking at the fence", InMemoryScheduler, "_commit", _records_without_fence, seed=11),
+    Bug("records are written without looking at the fence", InMemoryScheduler, "_commit", _records_without_fence, seed=74),
     Bug("a move is made without looking at the fence", InMemoryScheduler, "_commit", _moves_without_fence, seed=16),
     Bug("the last record of a number wins", InMemoryScheduler, "_write", _last_write_wins, alone=False),
     Bug("a timeout is saved over mail that has come", InMemoryScheduler, "_write", _timeout_unseen, seed=38),

@@ -3,17 +3,18 @@
 from typing import Any
 
 from zart.context import TaskContext
+from zart.durations import Duration
 from zart.errors import ExecutionFailure
 from zart.handler import TaskHandler
-from zart.retry import RetryConfig
+from zart.retry import ErrorTypes, RetryConfig
 from zart.testing.simulation.program import OutOfStock, Program, Seen, World
 
 
 class Plain(TaskHandler[int, Seen]):
     """Plays a program; fails for good when that fails."""
 
-    raises = OutOfStock
-    name = "plain"
+    raises: ErrorTypes = OutOfStock
+    name: str = "plain"
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -31,15 +32,15 @@ class Plain(TaskHandler[int, Seen]):
 class Retried(Plain):
     """Runs again when it fails."""
 
-    name = "retried"
-    retry = RetryConfig.fixed(2, 1)
+    name: str = "retried"
+    retry: RetryConfig | None = RetryConfig.fixed(2, 1)
 
 
 class Compensated(Plain):
     """Plays another program when it has failed."""
 
-    name = "compensated"
-    failure_timeout = 120
+    name: str = "compensated"
+    failure_timeout: Duration = 120
 
     async def on_failure(self, ctx: TaskContext, data: int, failure: ExecutionFailure) -> Seen:
         """Return what it was handed."""
@@ -51,21 +52,21 @@ class Compensated(Plain):
 class Hurried(Plain):
     """Has little time."""
 
-    name = "hurried"
-    timeout = 12
+    name: str = "hurried"
+    timeout: Duration | None = 12
 
 
 class HurriedCompensated(Compensated):
     """Has little time, and makes good what it has done."""
 
-    name = "hurried-compensated"
-    timeout = 12
+    name: str = "hurried-compensated"
+    timeout: Duration | None = 12
 
 
 class Poison(Plain):
     """Kills the process that runs it."""
 
-    name = "poison"
+    name: str = "poison"
 
     async def run(self, ctx: TaskContext, data: int) -> Seen:
         """Return nothing: nobody is left."""

@@ -63,8 +63,9 @@ WITH clock AS MATERIALIZED (
     CROSS JOIN LATERAL unnest(held.crashes) WITH ORDINALITY AS one (crashes, place)
     WHERE one.crashes > 0 AND (
         SELECT bool_or(step.phase = 'outcome' AND (step.seen IS NULL OR held.mail[step.place] <= step.seen))
-        FROM unnest(said.places, said.phases, said.seens) AS step (place, phase, seen)
+        FROM unnest(said.places, said.seqs, said.phases, said.seens) AS step (place, seq, phase, seen)
         WHERE step.place = one.place
+            AND NOT EXISTS (SELECT FROM zart_steps AS stored WHERE stored.key = said.keys[step.place] AND stored.seq = step.seq)
     )
 ), moved AS (
     UPDATE zart_executions AS each SET
