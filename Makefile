@@ -16,7 +16,7 @@ PINS := setup.cfg pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers docs clean
+.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers simulate planted docs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-17s %s\n", $$1, $$2 }'
@@ -48,6 +48,12 @@ bench: $(DEV) ## measure beside the limits of this machine and the peers of benc
 	$(BIN)/python -m benchmarks --page docs/explain/measured.md $(ARGS)
 
 bench-peers: $(PEERS)/.installed ## install what `make bench` measures beside Zart, in .bench-peers
+
+simulate: $(DEV) ## run SEEDS simulations of the engine (2000) in JOBS processes (2), from seed FIRST (0)
+	$(BIN)/python -m zart.testing.simulation --seeds $(or $(SEEDS),2000) --first $(or $(FIRST),0) --jobs $(or $(JOBS),2)
+
+planted: $(DEV) ## plant known bugs in the engine, and see the simulation catch each of them
+	$(BIN)/python -m zart.testing.simulation --planted --seeds $(or $(SEEDS),400)
 
 docs: $(DEV) ## build docs/_build; every warning is an error
 	$(BIN)/sphinx-build --quiet -W -n --keep-going docs docs/_build
