@@ -63,8 +63,11 @@ class Host(Surroundings, Protocol):
         """Whether the worker could run more than it does."""
         ...
 
+    def leaving(self, run: "Run") -> None:
+        """Take back the slot: the run's last word is on its way."""
+
     def ended(self, run: "Run") -> None:
-        """Take back the slot: the run has said its last word."""
+        """Let go of the run: its last word is saved, or it has none."""
         ...
 
 
@@ -167,12 +170,13 @@ class Run:
         move = ending.move
         if move.reason is not None:
             move = evolve(move, reason=one_line(move.reason))
-        level = logging.WARNING if move.status is ExecutionStatus.FAILED else logging.INFO
         why = "" if move.reason is None else f": {move.reason}"
+        level = logging.WARNING if move.status is ExecutionStatus.FAILED else logging.INFO
         logger.log(level, "execution %s is %s%s", self.execution_id, move.status, why)
         for record in ending.records:
             self._outbox.add(None, record)
         self._outbox.end(move)
+        self._host.leaving(self)
 
     def _fail(self, failure: ExecutionFailure) -> None:
         self._leave(failed(self.claim, self.task, self._past, failure, self._host.now(), self._stage.returned))

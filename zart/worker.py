@@ -82,6 +82,7 @@ class Worker:
         """The cancelled bodies that have not ended yet."""
         self._runs: dict[int, Run] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._leaving: set[Run] = set()
         self._slot = asyncio.Event()
         self._slot.set()
         self._stopping = asyncio.Event()
@@ -180,7 +181,7 @@ class Worker:
 
     async def claim_due(self) -> int:
         """Claim what is due, up to the free slots, and start it; return how many that were."""
-        free = self.config.max_concurrent - len(self._runs)
+        free = self._free_slots()
         if self.config.claim_batch is not None:
             free = min(free, self.config.claim_batch)
         self._claiming = True
@@ -188,12 +189,14 @@ class Worker:
             claims = await self.scheduler.claim(self._demand(free))
             for claim in claims:
                 self._membership.time.tell(claim.now)
+                if (before := self._runs.get(claim.token.key)) is not None:
+                    self._leaving.discard(before)  # let go, and claimed again before its last word was answered
                 run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
                 logger.info("execution %s is running", run.execution_id)
                 run.start_safely()
         finally:
             self._claiming = False  # not before all are in the books: a beat in between would give them back
-        if len(self._runs) >= self.config.max_concurrent:
+        if not self.has_free_slots():
             self._slot.clear()
             self._was_full = True
         return len(claims)
@@ -222,10 +225,17 @@ class Worker:
 
     def has_free_slots(self) -> bool:
         """Whether it could run more than it does."""
-        return len(self._runs) < self.config.max_concurrent
+        return self._free_slots() > 0
+
+    def leaving(self, run: Run) -> None:
+        """Give its slot to another: what is next is claimed while the run's last word is being saved."""
+        if self._runs.get(run.claim.token.key) is run:
+            self._leaving.add(run)
+            self._slot.set()
 
     def ended(self, run: Run) -> None:
-        """Take back a slot."""
+        """Let go of a run."""
+        self._leaving.discard(run)
         if self._runs.get(run.claim.token.key) is run:
             del self._runs[run.claim.token.key]
             self._slot.set()
@@ -235,6 +245,11 @@ class Worker:
             unwinding.add_done_callback(self.unwinding.discard)
 
     # ---- inside -----------------------------------------------------------------------------------------------------
+
+    def _free_slots(self) -> int:
+        # As many again may be leaving, and no more: where storage saves slower than it hands out, work must not pile up here.
+        most = self.config.max_concurrent
+        return most - max(len(self._runs) - len(self._leaving), len(self._runs) - most)
 
     def _told(self, reply: BeatReply) -> None:
         """Act on what a beat has brought."""
@@ -313,7 +328,7 @@ class Worker:
         await self._slot.wait()
         enough = self.config.max_concurrent - self.config.max_concurrent // 4
         rounds = GATHER_ROUNDS if self._was_full else 0
-        while rounds and len(self._runs) > enough:
+        while rounds and len(self._runs) - len(self._leaving) > enough:
             await pause(self.clock, GATHER / GATHER_ROUNDS)
             rounds -= 1
         self._was_full = False

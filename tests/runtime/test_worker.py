@@ -21,9 +21,9 @@ from zart import (
     Worker,
     WorkerConfig,
 )
-from zart.records import BeatReply, Claim, Demand, WorkerBeat
+from zart.records import BeatReply, Claim, Commit, Committed, Demand, WorkerBeat
 from zart.scheduler import Storage
-from zart.testing import FakeClock
+from zart.testing import FakeClock, Harness
 
 QUICK = WorkerConfig(lease="1.5s", heartbeat_interval="100ms", poll_interval="100ms", shutdown_timeout="100ms")
 
@@ -257,3 +257,39 @@ async def test_an_idle_worker_says_no_more_than_its_beats_and_polls(storage: Sto
 class EventWaits(TaskHandler[None, None]):
     async def run(self, ctx: TaskContext, data: None) -> None:
         await ctx.wait_for_event("never")
+
+
+class HoldsCommits(InMemoryScheduler):
+    """Saves nothing until it is told to."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__(clock=clock)
+        self.go_on = asyncio.Event()
+
+    async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
+        await self.go_on.wait()
+        return await super().commit(commits)
+
+
+async def test_the_next_execution_is_claimed_while_the_last_word_of_the_one_before_is_being_saved() -> None:
+    class Begins(TaskHandler[str, None]):
+        name = "begins"
+
+        async def run(self, ctx: TaskContext, data: str) -> None:
+            """End at once."""
+
+    async with Harness([Begins()], config=WorkerConfig(max_concurrent=1), storage=HoldsCommits) as h:
+        for number in range(4):
+            await h.client.start(f"b-{number}", "begins", "")
+        assert await h.worker.claim_due() == 1
+        while not h.worker.has_free_slots():
+            await asyncio.sleep(0)
+        assert await h.worker.claim_due() == 1
+        for _ in range(50):
+            await asyncio.sleep(0)
+        # But no third one: as many again may be leaving, and no more.
+        assert not h.worker.has_free_slots()
+        assert await h.worker.claim_due() == 0
+        h.scheduler.go_on.set()
+        await h.run_to_idle()
+        assert [(await h.client.status(f"b-{number}")).status for number in range(4)] == ["completed"] * 4
