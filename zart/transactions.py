@@ -94,6 +94,7 @@ class Transactions:
 class TransactionCall(StepCall):
     """A step whose function gets a connection as its first argument."""
 
+    task: asyncio.Task[None] | None = None
     _begun: bool = False
     _line: Line | None = None
     """Set while the transaction has the outcome, so that it is too late to stop it."""

@@ -29,8 +29,8 @@ class Watched:
         self._scheduler = scheduler
         self.calls: Counter[str] = Counter()
         self.let_go: Counter[ExecutionStatus] = Counter()
-        self.claimed = 0
-        self.claimed_at = 0.0
+        self.claimed: int = 0
+        self.claimed_at: float = 0.0
         """When the last claim that brought something came back."""
         self._changed = asyncio.Event()
 
