@@ -82,6 +82,16 @@ class Takeovers(Scene):
         assert (await scheduler.beat(beat("other"))).taken_over == 0
         assert (await commit(scheduler, claimed, outcome(1))).fate is Fate.APPLIED
 
+    async def test_rule_7_a_beat_that_was_long_on_its_way_declares_nobody_dead(
+        self, scheduler: Storage, clock: FakeClock
+    ) -> None:
+        (claimed,) = await running(scheduler, "a", lease=LEASE)
+        await scheduler.beat(beat("other", lease=LEASE, register=True))
+        clock.advance(LEASE / SECOND + 1)
+        assert (await scheduler.beat(beat("other", lease=LEASE))).taken_over == 0
+        assert (await commit(scheduler, claimed, outcome(1))).fate is Fate.APPLIED
+        assert (await scheduler.beat(beat("other", lease=LEASE))).taken_over == 1
+
     async def test_rule_7_who_was_late_takes_over_from_those_declared_dead_by_others(
         self, scheduler: Storage, clock: FakeClock
     ) -> None:

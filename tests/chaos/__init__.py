@@ -1,0 +1,1 @@
+"""What workers survive: real processes that are killed, stopped and cut off, on real storage."""
