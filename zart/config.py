@@ -10,9 +10,21 @@ from attrs.validators import optional
 from zart.durations import Duration, to_timedelta
 from zart.ids import check_name, check_number
 
+FEWEST_CRASHES = 3
+"""One more than make a suspect (`zart.records.SUSPECT`)."""
+
 
 def _positive(_instance: object, attribute: Any, value: int) -> None:
     check_number(value, attribute.name)
+
+
+def _tells_innocents(_instance: object, attribute: Any, value: int) -> None:
+    check_number(value, attribute.name)
+    if value < FEWEST_CRASHES:
+        raise ValueError(
+            f"{attribute.name} must be {FEWEST_CRASHES} or more, not {value}: only after {FEWEST_CRASHES - 1} crashes is an"
+            " execution watched so closely that a worker's death is not held against its neighbours"
+        )
 
 
 def _above_zero(length: timedelta, what: str) -> timedelta:
@@ -68,7 +80,7 @@ class WorkerConfig:
         heartbeat_interval: how often it gives one.
         shutdown_timeout: how long a graceful stop lets work finish.
         park_after: how long a body may only wait before it leaves memory.
-        max_crashes: how many workers an execution may bring down in a row before it fails.
+        max_crashes: how many workers an execution may bring down in a row before it fails; 3 or more.
         queues: the queues it serves.
         payload_limit: the largest value it saves, in bytes.
         max_stall: how long a blocked event loop keeps its lease.
@@ -81,7 +93,7 @@ class WorkerConfig:
     heartbeat_interval: timedelta = field(default=timedelta(seconds=1), converter=_heartbeat_interval)
     shutdown_timeout: timedelta = field(default=timedelta(seconds=30), converter=_shutdown_timeout)
     park_after: timedelta = field(default=timedelta(milliseconds=50), converter=_park_after)
-    max_crashes: int = field(default=5, validator=_positive)
+    max_crashes: int = field(default=5, validator=_tells_innocents)
     queues: tuple[str, ...] = field(default=("default",), converter=_queues)
     payload_limit: int = field(default=PAYLOAD_LIMIT, validator=_positive)
     max_stall: timedelta = field(default=timedelta(minutes=5), converter=_max_stall)

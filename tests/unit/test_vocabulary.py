@@ -8,8 +8,10 @@ import pytest
 
 from zart import RetryConfig, WorkerConfig
 from zart.clock import instant, micros, moment
+from zart.config import FEWEST_CRASHES
 from zart.durations import to_timedelta
 from zart.ids import check_name
+from zart.records import SUSPECT
 
 
 @pytest.mark.parametrize(
@@ -91,6 +93,7 @@ def test_jitter_stays_in_its_range(jitter: Any, least: float) -> None:
         lambda: RetryConfig.fixed(1, "1s", retry_on="ValueError"),  # type: ignore[arg-type]
         lambda: WorkerConfig(lease="1s", heartbeat_interval="1s"),
         lambda: WorkerConfig(max_concurrent=0),
+        lambda: WorkerConfig(max_crashes=2),
         lambda: WorkerConfig(queues=()),
         lambda: WorkerConfig(poll_interval=-1),
     ],
@@ -98,6 +101,11 @@ def test_jitter_stays_in_its_range(jitter: Any, least: float) -> None:
 def test_bad_settings_are_refused(make: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         make()
+
+
+def test_the_crash_guard_strikes_only_those_who_are_suspects_first() -> None:
+    assert FEWEST_CRASHES == SUSPECT + 1
+    assert WorkerConfig(max_crashes=FEWEST_CRASHES).max_crashes == FEWEST_CRASHES
 
 
 def test_instants_are_exact_and_aware() -> None:
