@@ -10,6 +10,7 @@ from itertools import chain
 from zart.journal import Author, Journal
 from zart.operations import Operation
 from zart.records import Commit, Move, StepRecord, Token
+from zart.status import Phase
 
 Line = tuple[Operation | None, StepRecord]
 """A record, and the operation that it speaks of."""
@@ -102,20 +103,21 @@ class Outbox:
         self.send_rest()
 
     def ripe(self) -> list[Line]:
-        """Return what transactions have saved and nothing comes before, in order."""
+        """Return what transactions have saved and nothing comes before."""
         open_ = [record.seq for _, record in chain(self.lines, self.in_flight, self.apart) if record.seq]
         first = min(open_, default=self._next_seq)
         ripe = [line for line in self.late if line[1].seq < first]
         self.late = [line for line in self.late if line[1].seq >= first]
-        return sorted(ripe, key=lambda line: line[1].seq)
+        return ripe
 
     def withdraw(self, operation: Operation) -> None:
         """Take back what was said of an operation and has not left."""
         self.lines = [line for line in self.lines if line[0] is not operation]
 
     def has_sent(self, operation: Operation) -> bool:
-        """Whether something about the operation is on its way."""
-        return any(one is operation for one, _ in chain(self.in_flight, self.apart, self.late))
+        """Whether the operation's outcome is on its way."""
+        sent = chain(self.in_flight, self.apart, self.late)
+        return any(one is operation and record.phase is Phase.OUTCOME for one, record in sent)
 
     def close(self) -> None:
         """Forget everything, and say nothing more."""

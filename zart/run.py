@@ -275,7 +275,7 @@ class Run:
     def _refused(self, reason: str) -> None:
         move = self._outbox.move
         self._outbox.clear()
-        if move is not None and move.reason == reason:
+        if move is not None and move.reason == one_line(reason):
             self.lose()  # not even that can be saved: the execution stays as it is until this worker is gone
         else:
             self._set_aside(reason)

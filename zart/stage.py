@@ -235,6 +235,8 @@ class Stage:
 
     def landed(self, lines: Iterable[Line], answer: Committed) -> None:
         """Take note of what has become durable, and of the mail that came back."""
+        if self._outbox.late:  # saved by transactions; some may have waited for these lines, some come before them
+            lines = sorted([*lines, *self._outbox.ripe()], key=lambda line: line[1].seq)
         for operation, record in lines:
             if operation is None:
                 continue
@@ -247,8 +249,6 @@ class Stage:
                     self._remember_failure(record)
             elif record.phase is Phase.ATTEMPT:
                 operation.noted()
-        if self._outbox.late:
-            self._ready.extend((operation, record.seq) for operation, record in self._outbox.ripe() if operation is not None)
         if answer.mail:
             self._match()
 

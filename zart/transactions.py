@@ -121,13 +121,14 @@ class TransactionCall(StepCall):
             super().abandon()
 
     async def _call(self) -> None:
+        asked_in = self.context  # to settle lets go of it, and there may be another attempt
         try:
             error = await self._carry_out()
             self.task = None
             line, self._line = self._line, None
             if line is not None:
                 if self._transactions.ended(line, error) and error is not None:
-                    self.settled = False
+                    self.settled, self.context = False, asked_in
                     self._failed(error)
             elif self.settled or error is None:
                 return

@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from zart.clock import Clock, Instant, SystemClock, Timer, pause
+from zart.clock import Clock, Instant, SystemClock, limited, pause
 from zart.config import WorkerConfig
 from zart.errors import SchedulerError, WorkerNotAlive
 from zart.handler import TaskHandler
@@ -186,7 +186,10 @@ class Worker:
             free = min(free, self.config.claim_batch)
         self._claiming = True
         try:
-            claims = await self.scheduler.claim(self._demand(free))
+            demand = self._demand(free)
+            claims = await self.scheduler.claim(demand)
+            if demand.worker != self.id:
+                return 0  # declared dead meanwhile: what it was given has been taken from it
             for claim in claims:
                 self._membership.time.tell(claim.now)
                 if (before := self._runs.get(claim.token.key)) is not None:
@@ -371,14 +374,11 @@ class Worker:
 
     async def _within(self, seconds: float, work: Any) -> None:
         """Await something, but not for long."""
-        task = asyncio.ensure_future(work)
-        timer: Timer = self.clock.call_later(seconds, task.cancel)
         try:
-            await task
-        except asyncio.CancelledError:
-            logger.warning("gave up after %g s", seconds)
-        finally:
-            timer.cancel()
+            async with limited(self.clock, seconds, f"gave up after {seconds:g} s"):
+                await work
+        except TimeoutError as error:
+            logger.warning("%s", error)
 
     def _spawn(self, work: Any, name: str) -> "asyncio.Task[None]":
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work, name=name)

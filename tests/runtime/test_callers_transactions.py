@@ -189,3 +189,14 @@ async def test_memory_has_no_transactions() -> None:
     async with Harness([Ships()], storage=lambda clock: InMemoryScheduler(clock=clock)) as h:
         with pytest.raises(NotSupported, match="no transactions"):
             await h.client.start_in(None, "s-1", "ships", "tea")
+
+
+async def test_a_connection_that_commits_as_it_goes_commits_this_too(harness: MakeHarness, engine: AsyncEngine) -> None:
+    async with harness(Ships()) as h:
+        async with engine.connect() as connection:
+            await h.client.start_in(connection, "s-1", "ships", "tea")
+            await connection.commit()
+            await h.client.start_in(connection, "s-2", "ships", "tea")
+        assert (await h.client.status("s-1")).status == "pending"
+        with pytest.raises(ExecutionNotFound):
+            await h.client.status("s-2")

@@ -1,17 +1,21 @@
 """`ctx.transaction`: what a step writes and its checkpoint are one transaction of the storage's own database."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from attrs import define, field
 from sqlalchemy import text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
+from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+import zart
 from tests.runtime.conftest import MakeHarness
 from zart import (
     ExecutionFailed,
@@ -25,8 +29,10 @@ from zart import (
     TaskHandler,
     UndeclaredType,
 )
-from zart.records import Commit, Committed, Fate
+from zart.outbox import Outbox
+from zart.records import Commit, Committed, Fate, StepRecord, Token
 from zart.scheduler import Bound
+from zart.status import Phase, StepKind
 from zart.testing import Harness
 
 
@@ -342,3 +348,119 @@ async def test_a_storage_without_transactions_says_so() -> None:
         with pytest.raises(ExecutionFailed, match="needs a SQL database"):
             await outcome(h)
         assert NotSupported.__name__ in str((await h.client.status("b-1")).reason)
+
+
+class Listens:
+    """Speaks within a transaction, and tells when it has begun to save."""
+
+    def __init__(self, bound: Bound, numbered: asyncio.Event) -> None:
+        self.bound = bound
+        self.numbered = numbered
+
+    async def commit(self, commits: list[Commit]) -> Sequence[Committed]:
+        self.numbered.set()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return await self.bound.commit(commits)
+
+
+async def test_turns_keep_their_order_when_the_flush_before_is_answered_busy(harness: MakeHarness) -> None:
+    numbered = asyncio.Event()
+
+    async def plain() -> None:
+        """Settle before the transaction, and be saved after it."""
+
+    async def late() -> None:
+        await numbered.wait()
+
+    async def work(ctx: TaskContext, handler: Bookings) -> list[str]:
+        order: list[str] = []
+
+        async def one(name: str, operation: Awaitable[Any]) -> None:
+            await operation
+            order.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one("s0", ctx.step("s0", plain)))
+            group.create_task(one("t0", ctx.transaction("t0", book, "12A")))
+            group.create_task(one("s1", ctx.step("s1", late)))
+        handler.calls.append(" ".join(order))
+        await ctx.wait_for_event("go")
+        return order
+
+    @asynccontextmanager
+    async def listened() -> AsyncIterator[tuple[Any, Bound]]:
+        assert opener is not None
+        async with opener() as (connection, bound):
+            yield connection, Listens(bound, numbered)  # type: ignore[misc] # only `commit` is called
+
+    async def busy_once(commits: Sequence[Commit]) -> Sequence[Committed]:
+        if not numbered.is_set() and any(step.name == "s0" for commit in commits for step in commit.steps):
+            await numbered.wait()
+            return [Committed(Fate.BUSY)] * len(commits)
+        return await commit(commits)
+
+    handler = Bookings(work)
+    async with opened(harness(handler)) as h:
+        opener, h.worker.open_transaction = h.worker.open_transaction, listened
+        commit, h.scheduler.commit = h.scheduler.commit, busy_once  # type: ignore[method-assign] # as another session would make it
+        await h.client.start("b-1", "bookings", "")
+        await h.run_to_idle()
+        await h.client.offer_event("b-1", "go")
+        order = await h.client.wait_completion_with_timeout("b-1", Any, "1h")
+        assert handler.calls == ["s0 t0 s1"] * 2
+        assert order == ["s0", "t0", "s1"]
+
+
+async def test_an_attempt_after_a_refused_commit_knows_where_it_belongs(harness: MakeHarness) -> None:
+    async def knows(connection: AsyncConnection, handler: Bookings) -> str:
+        handler.calls.append(zart.context().execution_id)
+        return await book(connection, "12A")
+
+    @asynccontextmanager
+    async def refused_once() -> AsyncIterator[tuple[Any, Bound]]:
+        assert opener is not None
+        async with opener() as both:
+            yield both
+            if len(handler.calls) == 1:
+                raise ValueError("a deferred constraint")
+
+    async def work(ctx: TaskContext, handler: Bookings) -> str:
+        return await ctx.transaction("book", knows, handler, retry=RetryConfig.fixed(1, 0))
+
+    handler = Bookings(work)
+    async with opened(harness(handler)) as h:
+        opener, h.worker.open_transaction = h.worker.open_transaction, refused_once
+        assert await outcome(h) == "booked 12A"
+        assert handler.calls == ["b-1", "b-1"]
+        assert await seats(h) == ["12A"]
+
+
+async def test_a_commit_that_fails_lets_go_of_sqlites_lock(
+    make_harness: Callable[[str], MakeHarness], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(connection: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with opened(make_harness("sqlite")(Bookings(lambda ctx, _: ctx.wait_for_event("never")))) as h:
+        with monkeypatch.context() as patched:
+            patched.setattr(AsyncAdapt_aiosqlite_connection, "commit", fails)
+            with pytest.raises((OperationalError, StorageUnavailable)):
+                async with h.scheduler.transaction(timedelta(seconds=5)) as (connection, _):  # type: ignore[attr-defined] # as above
+                    await book(connection, "12A")
+        await h.client.start("b-1", "bookings", "")
+        assert await seats(h) == []
+
+
+def test_only_an_outcome_on_its_way_is_too_late_to_take_back() -> None:
+    journal = SimpleNamespace(write=lambda _: None)
+    outbox = Outbox(journal, SimpleNamespace(), 1)  # type: ignore[arg-type] # all that it needs
+    wait: Any = object()
+    token = Token("b-1", 1, 1, 1)
+    outbox.add(wait, StepRecord(0, "paid", StepKind.EVENT, Phase.OPENED, True, None, 0, None, None, at=1))
+    outbox.take(token, 0)
+    assert not outbox.has_sent(wait)
+    outbox.landed()
+    outbox.add(wait, StepRecord(0, "paid", StepKind.EVENT, Phase.OUTCOME, True, None, 0, None, 1, at=2))
+    outbox.take(token, 0)
+    assert outbox.has_sent(wait)

@@ -69,7 +69,10 @@ class Bound:
         except UNSTORABLE as error:
             raise NotSupported(f"PostgreSQL cannot store this: {error}; roll the transaction back") from error
         except Exception as error:
-            raise explained(error, self._server) or error from error
+            fault = explained(error, self._server)
+            if fault is None:
+                raise
+            raise fault from error
         return result
 
     async def _connection(self) -> Connection:
@@ -196,7 +199,10 @@ class Transactions:
             # What the server has refused to commit is rolled back, and for the user to know. Else nobody knows.
             if isinstance(cause, asyncpg.IntegrityConstraintViolationError | asyncpg.TransactionRollbackError):
                 raise
-            raise explained(cause, self._server) or error from error
+            fault = explained(cause, self._server)
+            if fault is None:
+                raise
+            raise fault from error
         except TimeoutError as error:
             raise StorageUnavailable(str(error)) from error
 
@@ -205,9 +211,15 @@ class Transactions:
             async with limited(self._clock, self._server.timeout, "no transaction could be opened in time"):
                 await work
         except DBAPIError as error:
-            raise explained(_cause(error), self._server) or error from error
+            fault = explained(_cause(error), self._server)
+            if fault is None:
+                raise
+            raise fault from error
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise explained(error, self._server) or error from error
+            fault = explained(error, self._server)
+            if fault is None:
+                raise
+            raise fault from error
 
 
 def _cause(error: DBAPIError) -> BaseException:

@@ -60,7 +60,8 @@ class Bound:
     def _work(self, connection: Connection, job: Job[T]) -> T:
         raw: Any = connection.connection.dbapi_connection
         try:
-            (path,) = raw.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()
+            # Through SQLAlchemy, so that it knows of a transaction that is to be committed.
+            path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar_one()
             if path != self._path:
                 raise TypeError(
                     f"the connection is to {path or 'a database in memory'!r}, and Zart's data is in {self._path!r}"
@@ -70,7 +71,10 @@ class Bound:
             batch = Batch(raw, instant(self._clock.now()), 0)
             answer = job.work(batch)
         except sqlite3.Error as error:
-            raise explained(error, self._path) or error from error
+            fault = explained(error, self._path)
+            if fault is None:
+                raise
+            raise fault from error
         self.batches.append(batch)
         return answer
 
@@ -116,7 +120,11 @@ class Transactions:
                         yield connection, bound
                 finally:
                     INSIDE.reset(token)
-                await self._explain(connection.commit())
+                try:
+                    await self._explain(connection.commit())
+                except BaseException:
+                    await connection.invalidate()  # SQLite leaves the transaction open, and with it the lock
+                    raise
             finally:
                 await connection.close()
 
@@ -152,7 +160,9 @@ class Transactions:
             await work
         except DBAPIError as error:
             fault = explained(error.orig, self._database.path) if isinstance(error.orig, sqlite3.Error) else None
-            raise fault or error from error
+            if fault is None:
+                raise
+            raise fault from error
 
 
 def _engine(database: Database) -> AsyncEngine:
