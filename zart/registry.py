@@ -252,8 +252,8 @@ def _declared(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]], posi
     except NameError as error:
         raise TypeError(f"the annotations of {cls.__name__}.run cannot be resolved: {error}") from None
     if annotation == "data":
-        names = list(cls.run.__annotations__)
-        return hints.get(next((n for n in names if n not in ("ctx", "return")), "data"), Any)
+        parameters = list(inspect.signature(cls.run).parameters)  # self, the context, the data
+        return hints.get(parameters[2], Any) if len(parameters) > 2 else Any
     return hints.get(annotation, Any)
 
 

@@ -102,7 +102,7 @@ def current(what: str, mend: str) -> Performer:
     return cast("Performer", performer)
 
 
-@frozen(slots=True)
+@frozen(slots=True, eq=False)
 class Step(Generic[T_co]):
     """A named call that has not run yet. Awaiting it inside a handler performs it, once and for all.
 
@@ -113,7 +113,7 @@ class Step(Generic[T_co]):
     fn: Callable[..., Any]
     args: tuple[Any, ...] = ()
     options: StepOptions = PLAIN
-    codec: Codec = field(eq=False, repr=False, default=cast("Codec", None))
+    codec: Codec = field(repr=False, default=cast("Codec", None))
 
     def __attrs_post_init__(self) -> None:
         """Check the name and look up the codec of the result."""

@@ -690,3 +690,30 @@ async def test_status_keeps_the_error_of_every_attempt(harness: MakeHarness) -> 
     assert first.error is not None
     assert first.error.startswith("RetryExhausted: step 's' failed 3 times, the last time with: ")
     assert (second.status, second.attempts, second.errors) == ("completed", 2, ("OSError: fourth",))
+
+
+async def test_equal_steps_are_two_steps(harness: MakeHarness) -> None:
+    @zart_step("ping")
+    async def ping(number: int, numbers: list[int]) -> int:
+        return number
+
+    @zart_durable("twice")
+    async def twice(data: None) -> list[int]:
+        return await asyncio.gather(ping(1, [1]), ping(1, [1]).named("again"), ping(1, [1]))
+
+    async with harness(twice) as h:
+        await h.client.start_for(twice, "t-1", None)
+        with pytest.raises(ExecutionFailed, match="used twice in one execution"):
+            await h.client.wait_for(twice, "t-1", "1h")
+
+
+async def test_a_body_may_call_its_context_what_it_likes(harness: MakeHarness) -> None:
+    class Doubles(TaskHandler):  # type: ignore[type-arg] # the annotations say it
+        name = "doubles"
+
+        async def run(self, context: TaskContext, number: int) -> int:
+            return 2 * number
+
+    async with harness(Doubles()) as h:
+        await h.client.start_for(Doubles, "d-1", 4)
+        assert await h.client.wait_for(Doubles, "d-1", "1h") == 8

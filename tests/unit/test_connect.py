@@ -89,3 +89,10 @@ def test_a_url_of_no_storage_is_told_without_its_password(url):
 def test_memory_takes_no_parameters():
     with pytest.raises(ValueError, match="names no storage"):
         connect("memory://?schema=app")
+
+
+@pytest.mark.parametrize("url", ["POSTGRES+x:u:secret@h", "postgresql:u:secret@h", "ftp://u:secret@h/x"])
+def test_a_password_in_a_url_that_names_nothing_is_not_repeated(url):
+    with pytest.raises(ValueError, match="names no storage") as refused:
+        connect(url)
+    assert "secret" not in str(refused.value)

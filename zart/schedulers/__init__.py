@@ -53,4 +53,4 @@ def connect(url: str) -> Storage:
 
 def _without_password(url: str) -> str:
     place, mark, _ = url.partition("?")
-    return re.sub(r"://.*@", "://***@", place) + mark + ("…" if mark else "")
+    return re.sub(r"^([^:/]*:(?://)?).*@", r"\1***@", place) + mark + ("…" if mark else "")

@@ -342,6 +342,7 @@ def _dsn(url_or_engine: str | Engine) -> str:
     if not isinstance(url_or_engine, str):
         url_or_engine = str(url_or_engine.url.render_as_string(hide_password=False))
     scheme, colon, rest = url_or_engine.partition("://")
-    if not colon or scheme.partition("+")[0] not in {"postgresql", "postgres"}:
-        raise ValueError(f"{url_or_engine!r} names no PostgreSQL database; use postgresql://user:password@host:port/database")
+    if not colon or scheme.partition("+")[0].lower() not in {"postgresql", "postgres"}:
+        # Without quoting it: there may be a password in it.
+        raise ValueError("the URL names no PostgreSQL database; use postgresql://user:password@host:port/database")
     return f"postgresql://{rest}"
