@@ -157,6 +157,11 @@ class Operation:
         """Start, or go on after what was recorded of it."""
         raise NotImplementedError
 
+    def unsettle(self, context: Context) -> None:
+        """Take back that it has settled: nothing was saved. `context` is the asker's, which to settle has let go."""
+        self.settled = False
+        self.context = context
+
     def abandon(self) -> None:
         """Stop without an outcome: nobody awaits it any more."""
         self.settled = True

@@ -128,7 +128,7 @@ class TransactionCall(StepCall):
             line, self._line = self._line, None
             if line is not None:
                 if self._transactions.ended(line, error) and error is not None:
-                    self.settled, self.context = False, asked_in
+                    self.unsettle(asked_in)
                     self._failed(error)
             elif self.settled or error is None:
                 return
