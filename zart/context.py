@@ -11,7 +11,7 @@ from zart.calls import StepCall, is_coroutine_function
 from zart.clock import instant, micros, moment
 from zart.codec import ANY, codec_for
 from zart.durations import Duration, to_timedelta
-from zart.errors import DuplicateStepName, ZartError
+from zart.errors import ZartError
 from zart.ids import LONGEST_NAME, check_name
 from zart.operations import Capture, Desk, EventWait, ExecutionInfo, Operation, Sleep
 from zart.outcome import BusinessErr, Ok, StepOutcome, ZartErr
@@ -173,7 +173,7 @@ class TaskContext:
         self,
         name: str,
         retry: RetryConfig,
-        fn: Callable[..., Any],
+        fn: Callable[[*Ts], Any],
         *args: *Ts,
         returns: Any = UNSET,
         timeout: Duration | None = None,
@@ -181,9 +181,9 @@ class TaskContext:
         raises: ErrorTypes = (),
     ) -> Any:
         """Do the same as `step`, with the retry policy in front."""
-        options = step_options(retry, timeout, timeout_scope, raises, returns)
-        call = StepCall(self._desk, check_name(name, "step name"), fn, args, options, result_codec(fn, options))
-        return await self._desk.perform(call)
+        return await self.step(
+            name, fn, *args, returns=returns, retry=retry, timeout=timeout, timeout_scope=timeout_scope, raises=raises
+        )
 
     async def require(self, step: AnyStep[T]) -> T:
         """Return the step's value; raise what it came to otherwise."""
@@ -235,8 +235,6 @@ class TaskContext:
     async def _outcome(self, operation: Operation, performing: Awaitable[Any]) -> StepOutcome[Any]:
         try:
             return Ok(await performing)
-        except DuplicateStepName:  # a mistake in the body, not an outcome
-            raise
         except operation.declared as error:
             return BusinessErr(error)
         except ZartError as error:

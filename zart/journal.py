@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from zart.clock import Clock
+from zart.clock import Clock, pause
 from zart.errors import SchedulerError
 from zart.ids import Randomness
 from zart.records import Commit, Committed
@@ -96,7 +96,7 @@ class Journal:
                 logger.exception("execution %s did not take what storage answered", commit.token.execution_id)
 
     async def _commit(self, commits: list[Commit]) -> "list[Committed]":
-        pause = _FIRST_PAUSE
+        gap = _FIRST_PAUSE
         while True:
             try:
                 answers = list(await self._scheduler.commit(commits))
@@ -108,7 +108,5 @@ class Journal:
             except Exception:
                 # A fault of the backend's own. Dropping the words would strand every author in memory, so it is asked again.
                 logger.exception("saving %d executions failed, trying again", len(commits))
-            rang = asyncio.Event()
-            self._clock.call_later(pause * (0.5 + self._randomness.random() / 2), rang.set)
-            await rang.wait()
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            await pause(self._clock, gap * (0.5 + self._randomness.random() / 2))
+            gap = min(gap * 2, _LONGEST_PAUSE)

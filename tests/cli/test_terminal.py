@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zart.cli.terminal import plain, to_cell, to_json, visible
+from zart.cli.terminal import to_cell, to_json, visible
+from zart.codec.plain import plain
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

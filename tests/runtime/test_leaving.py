@@ -18,6 +18,7 @@ import zart
 class Stubborn(zart.TaskHandler[None, None]):
     def __init__(self):
         self.stuck = asyncio.Event()
+        self.hit = asyncio.Event()
 
     async def run(self, ctx, data):
         if sys.argv[1] == "step":
@@ -31,7 +32,7 @@ class Stubborn(zart.TaskHandler[None, None]):
             try:
                 await asyncio.get_running_loop().create_future()
             except asyncio.CancelledError:
-                pass
+                self.hit.set()
 
 async def main():
     stubborn, storage = Stubborn(), zart.InMemoryScheduler()
@@ -42,8 +43,8 @@ async def main():
     await stubborn.stuck.wait()
     if sys.argv[2] == "cancel":
         await handle.cancel()
-        while not worker.left_behind:
-            await asyncio.sleep(0.05)
+        await stubborn.hit.wait()
+        await asyncio.wait(worker.unwinding)
     worker.stop()
     await working
     print(worker.left_behind, (await handle.record()).status)

@@ -28,6 +28,7 @@ from zart import (
     TaskContext,
     TaskHandler,
     UndeclaredType,
+    WorkerConfig,
 )
 from zart.outbox import Outbox
 from zart.records import Commit, Committed, Fate, StepRecord, Token
@@ -464,3 +465,30 @@ def test_only_an_outcome_on_its_way_is_too_late_to_take_back() -> None:
     outbox.add(wait, StepRecord(0, "paid", StepKind.EVENT, Phase.OUTCOME, True, None, 0, None, 1, at=2))
     outbox.take(token, 0)
     assert outbox.has_sent(wait)
+
+
+async def test_one_that_the_server_ends_for_its_idleness_is_the_steps_failure(
+    make_harness: Callable[[str], MakeHarness],
+) -> None:
+    async def idles(connection: AsyncConnection, handler: Bookings) -> None:
+        handler.calls.append("call")
+        await book(connection, "12A")
+        ended = asyncio.Event()
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        raw.add_termination_listener(lambda _: ended.set())
+        await ended.wait()
+
+    async def work(ctx: TaskContext, handler: Bookings) -> str:
+        try:
+            await ctx.transaction("book", idles, handler)
+        except StepFailed as error:
+            return f"{error.error_type}: {error.message}"
+        return "never"
+
+    handler = Bookings(work)
+    config = WorkerConfig(lease="1s", heartbeat_interval="100ms")
+    async with opened(make_harness("postgres")(handler, config=config)) as h:
+        said = await outcome(h)
+        assert said.startswith("TimeoutError: the transaction was idle for longer than 0.333")
+        assert handler.calls == ["call"]
+        assert await seats(h) == []

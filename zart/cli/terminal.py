@@ -6,14 +6,12 @@ or hide a line; none of them reaches a terminal as such.
 
 import json
 import unicodedata
-from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
-from math import isfinite, isnan
+from datetime import UTC, datetime
 from typing import Any
 
+from zart.codec.plain import plain
+
 _DANGEROUS = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Co", "Cn"})
-# Python refuses to write longer integers in decimals.
-_LONGEST_INT = 10**600
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -38,46 +36,6 @@ def _written(character: str) -> str:
             return f"\\u{code:04x}"
         case _:
             return f"\\U{code:08x}"
-
-
-def plain(value: Any) -> Any:
-    """Return a value as what JSON can say: NaN and infinities as text, times in ISO 8601, lengths of time in seconds."""
-    # Loops, not comprehensions: a stored value may be nested 500 deep, and each level should cost one frame.
-    match value:
-        case str() | bool() | None:
-            return value
-        case float() | int():
-            return _number(value)
-        case Mapping():
-            fields: dict[str, Any] = {}
-            for key, each in value.items():
-                fields[str(key)] = plain(each)
-            return fields
-        case list() | tuple():
-            items: list[Any] = []
-            for each in value:
-                items.append(plain(each))  # noqa: PERF401 # as above
-            return items
-        case _:
-            return _other(value)
-
-
-def _number(value: float) -> float | str:
-    if isinstance(value, int):
-        return value if -_LONGEST_INT < value < _LONGEST_INT else hex(value)
-    if isnan(value):
-        return "NaN"
-    return value if isfinite(value) else "Infinity" if value > 0 else "-Infinity"
-
-
-def _other(value: Any) -> Any:
-    match value:
-        case date():
-            return value.isoformat()
-        case timedelta():
-            return value.total_seconds()
-        case _:
-            return str(value)
 
 
 def to_json(value: Any) -> str:

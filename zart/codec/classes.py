@@ -103,7 +103,9 @@ def _of_typed_dict(kind: type, arguments: Sequence[Any]) -> Iterator[Attribute]:
     for name, hint in _resolved(kind, {}).items():
         # A qualifier inside a postponed annotation is unknown to __required_keys__.
         qualifier = _qualifier(hint)
-        required = name in kind.__required_keys__ if qualifier is None else qualifier == "Required"  # type: ignore[attr-defined]
+        required = qualifier == "Required"
+        if qualifier is None:
+            required = name in kind.__required_keys__  # type: ignore[attr-defined] # a TypedDict has them
         yield Attribute(name, name, _with(hint, given), required)
 
 

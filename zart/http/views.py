@@ -1,14 +1,14 @@
 """Executions as they are shown over HTTP: stored values made into what JSON can say."""
 
 import json
-from collections.abc import Callable, Mapping
-from math import isfinite, isnan
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from zart.clock import moment
 from zart.codec import ANY
+from zart.codec.plain import plain
 from zart.http import wire
 from zart.outcome import error_summary
 from zart.records import History, StepRecord
@@ -16,8 +16,6 @@ from zart.replay import body_record
 from zart.report import DurableExecutionStatus, StepStatusInfo
 from zart.status import ExecutionStatus, Phase, StepKind
 
-_LONGEST_INT = 10**600
-"""Python refuses to write longer integers in decimals."""
 _to_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
 
 
@@ -27,34 +25,6 @@ def written(answer: Any) -> bytes:
         return _to_json(answer)
     except UnicodeEncodeError:  # a lone surrogate, which JSON can say in ASCII only
         return json.dumps(msgspec.to_builtins(answer), separators=(",", ":")).encode("ascii")
-
-
-def plain(value: Any) -> Any:
-    """Return a stored value as what JSON can say: NaN and infinities as text."""
-    # Loops, not comprehensions: a value may be nested 500 deep, and each level should cost one frame.
-    match value:
-        case str() | bool() | None:
-            return value
-        case int() | float():
-            return _number(value)
-        case Mapping():
-            fields: dict[str, Any] = {}
-            for key, each in value.items():
-                fields[str(key)] = plain(each)
-            return fields
-        case list() | tuple():
-            items: list[Any] = []
-            for each in value:
-                items.append(plain(each))  # noqa: PERF401 # as above
-            return items
-        case _:
-            return str(value)
-
-
-def _number(value: float) -> float | str:
-    if isinstance(value, int):
-        return value if -_LONGEST_INT < value < _LONGEST_INT else hex(value)
-    return value if isfinite(value) else "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def summary_of(record: DurableExecutionStatus, *, stored: bool = False) -> wire.Summary:

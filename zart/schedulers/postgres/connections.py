@@ -15,7 +15,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 from attrs import define, field
 
-from zart.clock import Clock, Instant, SystemClock
+from zart.clock import Clock, Instant, SystemClock, pause
 from zart.errors import NotSupported, StorageUnavailable
 from zart.ids import Randomness, SystemRandomness
 from zart.schedulers.postgres.faults import Passing, of_storage
@@ -251,9 +251,7 @@ class Connections:
             try:
                 return await self._try(work, one_view=one_view)
             except Passing:
-                rang = asyncio.Event()
-                self._clock.call_later(_FIRST_PAUSE * 2**number * self._randomness.random(), rang.set)
-                await rang.wait()
+                await pause(self._clock, _FIRST_PAUSE * 2**number * self._randomness.random())
         try:
             return await self._try(work, one_view=one_view)
         except Passing as error:

@@ -19,7 +19,7 @@ import asyncpg
 import msgspec
 from attrs import define, field
 
-from zart.clock import Clock, SystemClock
+from zart.clock import Clock, SystemClock, pause
 from zart.errors import NotSupported
 from zart.ids import Randomness, SystemRandomness
 from zart.schedulers.postgres.connections import Connection, Server, Talk
@@ -134,7 +134,7 @@ class Signals:
                 teller, self._teller = self._teller, None
                 if teller is not None:
                     teller.terminate()
-            await self._pause(_GAP)
+            await pause(self._clock, _GAP)
 
     async def _send(self, news: News) -> None:
         if self._teller is None or self._teller.is_closed():
@@ -172,20 +172,20 @@ class Signals:
         await self._hearing.wait()
 
     async def _listen(self) -> None:
-        pause = _FIRST_PAUSE
+        gap = _FIRST_PAUSE
         while True:
             try:
                 await self._listen_once()
-                pause = _FIRST_PAUSE
+                gap = _FIRST_PAUSE
             except NotSupported:
                 return
             except Exception as error:
                 if of_storage(error, self._server.place) is None:
-                    logger.exception("listening failed, trying again in %.1f s", pause)
+                    logger.exception("listening failed, trying again in %.1f s", gap)
                 else:
-                    logger.info("listening failed, trying again in %.1f s: %s", pause, error)
-            await self._pause(pause * (0.5 + self._randomness.random() / 2))
-            pause = min(pause * 2, _LONGEST_PAUSE)
+                    logger.info("listening failed, trying again in %.1f s: %s", gap, error)
+            await pause(self._clock, gap * (0.5 + self._randomness.random() / 2))
+            gap = min(gap * 2, _LONGEST_PAUSE)
 
     async def _listen_once(self) -> None:
         """Listen until the connection is lost."""
@@ -226,14 +226,6 @@ class Signals:
             self._look()
 
     # -----------------------------------------------------------------------------------------------------------------
-
-    async def _pause(self, seconds: float) -> None:
-        rang = asyncio.Event()
-        timer = self._clock.call_later(seconds, rang.set)
-        try:
-            await rang.wait()
-        finally:
-            timer.cancel()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         # Not in the caller's context: it belongs to nobody's body.

@@ -129,6 +129,7 @@ class Transactions:
 
         Raises:
             StorageUnavailable: it could not be opened, or nobody knows whether it was committed.
+            TimeoutError: it was idle for longer than `limit`, and was rolled back.
         """
 
         async def told(_: Talk, more: News) -> None:
@@ -139,10 +140,11 @@ class Transactions:
             connection = await self._patiently(limit)
             sound = False
             try:
-                yield connection, Bound(connection, self._server, self._queries, self._now, told)
+                async with self._told_from_an_outage(limit):
+                    yield connection, Bound(connection, self._server, self._queries, self._now, told)
                 await self._commit(connection)
                 sound = True
-            except (StorageUnavailable, asyncio.CancelledError):
+            except (StorageUnavailable, TimeoutError, asyncio.CancelledError):
                 raise  # in the middle of something, perhaps
             except BaseException:
                 sound = True
@@ -189,6 +191,23 @@ class Transactions:
             await connection.close()
             raise
         return connection
+
+    @asynccontextmanager
+    async def _told_from_an_outage(self, limit: timedelta) -> AsyncIterator[None]:
+        """Tell a transaction that the server has ended for its idleness from an outage, which is nobody's failure."""
+        began = self._clock.monotonic()
+        try:
+            yield
+        except StorageUnavailable as error:
+            if self._clock.monotonic() - began < limit.total_seconds():
+                raise
+            try:  # not from the engine, whose connections may all be held by transactions that idle
+                probe = await self._server.connect(name="zart transaction")
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                raise error from None
+            probe.terminate()
+            said = f"the transaction was idle for longer than {limit.total_seconds():g} s, and the server has ended it"
+            raise TimeoutError(f"{said}; do what takes time in a step of its own") from error
 
     async def _commit(self, connection: AsyncConnection) -> None:
         try:

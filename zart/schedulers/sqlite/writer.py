@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import define, field
 
-from zart.clock import Clock, Instant, instant
+from zart.clock import Clock, Instant, instant, pause
 from zart.errors import NotSupported, SchedulerError, SchemaMismatch, StorageUnavailable
 from zart.ids import Randomness
 from zart.schedulers.hints import Topic
@@ -198,9 +198,7 @@ class Writer:
                 return await (first or self._lane.call(function))
             except Busy:
                 first = None
-                rang = asyncio.Event()
-                self._clock.call_later(_PAUSE * self._randomness.random(), rang.set)
-                await rang.wait()
+                await pause(self._clock, _PAUSE * self._randomness.random())
         try:
             return await self._lane.call(function)
         except Busy as error:
