@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import contextvars
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
+
+from zart.records import Demand
 
 Topic = tuple[str, ...]
 """What somebody waits for."""
@@ -70,3 +72,14 @@ class Hints:
     def anybody(self) -> bool:
         """Whether anybody waits at all."""
         return bool(self._waiters)
+
+
+def topics(interest: Demand | Collection[str]) -> Iterator[Topic]:
+    """Yield what to be called for, where storage tells that something is due but not of which task."""
+    if not isinstance(interest, Demand):
+        yield from (("end", each) for each in interest)
+        return
+    yield "worker", interest.worker
+    yield ("change",)
+    if interest.limit > 0:
+        yield ("due",)

@@ -22,9 +22,10 @@ from attrs import define, field
 from zart.clock import Clock, SystemClock, pause
 from zart.errors import NotSupported
 from zart.ids import Randomness, SystemRandomness
+from zart.schedulers.outlook import Due
 from zart.schedulers.postgres.connections import Connection, Server, Talk
 from zart.schedulers.postgres.faults import of_storage
-from zart.schedulers.postgres.news import Due, News
+from zart.schedulers.postgres.news import News
 
 logger: logging.Logger = logging.getLogger("zart.postgres")
 

@@ -4,9 +4,7 @@ from attrs import define, field
 
 from zart.clock import Instant
 from zart.schedulers.hints import Topic
-
-Due = tuple[Instant, str | None, str | None]
-"""When something is due, and of which queue and task, None if that is not known."""
+from zart.schedulers.outlook import Due
 
 
 @define

@@ -18,23 +18,11 @@ from attrs import define, field
 from zart.clock import SECOND, Clock, Instant, Micros
 from zart.errors import SchedulerError
 from zart.records import Demand
-from zart.schedulers.hints import Hints, Topic, Waiter
+from zart.schedulers.hints import Hints, Waiter, topics
+from zart.schedulers.outlook import Outlook
 from zart.schedulers.postgres.claim import Handed
 from zart.schedulers.postgres.connections import Connections, Row, Talk
 from zart.schedulers.postgres.news import News
-
-
-@define
-class _Outlook:
-    """What is known of the work for one worker."""
-
-    queues: tuple[str, ...]
-    tasks: frozenset[str]
-    due_at: Instant | None
-
-    def fits(self, demand: Demand) -> bool:
-        """Whether it was found for such a demand."""
-        return self.queues == demand.queues and self.tasks == frozenset(demand.tasks)
 
 
 @define(eq=False)
@@ -45,9 +33,9 @@ class Waits:
     _clock: Clock
     _lock: Lock = field(factory=Lock)
     _hints: Hints = field(factory=Hints)
-    _outlooks: dict[str, _Outlook] = field(factory=dict)
-    _untold: set[str] = field(factory=set)
-    """Workers that something has happened to since they last waited."""
+    _outlooks: dict[str, Outlook] = field(factory=dict)
+    _untold: dict[str, bool] = field(factory=dict)
+    """Whether something has happened to a worker since it last waited; only of those that claim here."""
     _awaited: Counter[str] = field(factory=Counter)
     _changes: int = 0
     """Grows with everything that may make an outlook wrong."""
@@ -69,24 +57,22 @@ class Waits:
                 self._told = (news.now, self._clock.monotonic())
             if news.due:
                 self._changes += 1
-                for due_at, queue, task in news.due:
-                    for outlook in self._outlooks.values():
-                        fits = queue is None or (queue in outlook.queues and task in outlook.tasks)
-                        if fits and (outlook.due_at is None or due_at < outlook.due_at):
-                            outlook.due_at = due_at
+                for outlook in self._outlooks.values():
+                    outlook.hear(news.due)
                 self._hints.call("due")
             for kind, name in news.calls:
-                if kind == "worker":
-                    self._untold.add(name)
+                if name in self._untold and kind == "worker":
+                    self._untold[name] = True
                 self._hints.call(kind, name)
 
     def claimed(self, demand: Demand, handed: Handed, changes: int) -> None:
         """Remember what a claim has seen that began when there had been so many changes."""
         with self._lock:
             self._told = (handed.now, self._clock.monotonic())
+            self._untold.setdefault(demand.worker, False)
             self._outlooks.pop(demand.worker, None)
             if changes == self._changes and not handed.claims:
-                self._outlooks[demand.worker] = _Outlook(demand.queues, frozenset(demand.tasks), handed.due_at)
+                self._outlooks[demand.worker] = Outlook.of(demand, handed.due_at)
 
     def look(self) -> None:
         """Have everybody look for himself: something may have been missed."""
@@ -118,7 +104,7 @@ class Waits:
 
     @contextmanager
     def _entered(self, interest: Demand | Collection[str], timeout: timedelta) -> Iterator[Waiter]:
-        waiter = Waiter(_topics(interest))
+        waiter = Waiter(topics(interest))
         ids = () if isinstance(interest, Demand) else tuple(interest)
         expiry = self._clock.call_later(timeout.total_seconds(), waiter.expire)
         with self._lock:
@@ -136,8 +122,8 @@ class Waits:
         while not waiter.expired:
             with self._lock:
                 waiter.rest()
-                if demand.worker in self._untold:
-                    self._untold.discard(demand.worker)
+                if self._untold.get(demand.worker):
+                    self._untold[demand.worker] = False
                     return
                 outlook = self._outlooks.get(demand.worker)
             if demand.limit <= 0:
@@ -159,7 +145,7 @@ class Waits:
                     self._outlooks.pop(demand.worker, None)
                 return
 
-    async def _find_outlook(self, demand: Demand) -> _Outlook:
+    async def _find_outlook(self, demand: Demand) -> Outlook:
         changes = self._changes
 
         async def find(talk: Talk) -> Row | None:
@@ -167,7 +153,7 @@ class Waits:
             return await talk.row("wait.outlook", talk.now, queues, tasks, demand.suspects > 0)
 
         now, due_at = await self._connections.run(find) or (0, None)
-        outlook = _Outlook(demand.queues, frozenset(demand.tasks), due_at)
+        outlook = Outlook.of(demand, due_at)
         with self._lock:
             self._told = (now, self._clock.monotonic())
             if changes == self._changes:
@@ -190,14 +176,3 @@ class Waits:
         with self._lock:
             for each in ended:
                 self._hints.call("end", each)
-
-
-def _topics(interest: Demand | Collection[str]) -> Iterator[Topic]:
-    """Yield what to be called for."""
-    if not isinstance(interest, Demand):
-        yield from (("end", each) for each in interest)
-        return
-    yield "worker", interest.worker
-    yield ("change",)
-    if interest.limit > 0:
-        yield ("due",)

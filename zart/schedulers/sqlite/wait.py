@@ -20,10 +20,11 @@ from threading import Lock
 
 from attrs import define, field
 
-from zart.clock import SECOND, Clock, Instant, instant, pause
+from zart.clock import SECOND, Clock, instant, pause
 from zart.errors import SchedulerError
 from zart.records import Demand
-from zart.schedulers.hints import Hints, Topic, Waiter
+from zart.schedulers.hints import Hints, Waiter, topics
+from zart.schedulers.outlook import Outlook
 from zart.schedulers.sqlite.claim import PEEK, Handed, asked
 from zart.schedulers.sqlite.queries import from_json, statements
 from zart.schedulers.sqlite.reader import Reader
@@ -35,17 +36,10 @@ _ENDED = statements("wait")["ended"]
 
 
 @define
-class _Outlook:
-    """What is known of the work for one worker."""
+class _Outlook(Outlook):
+    """With the worker's news as of then; None: they were not looked up."""
 
-    queues: tuple[str, ...]
-    tasks: frozenset[str]
-    news: int | None
-    due_at: Instant | None
-
-    def fits(self, demand: Demand) -> bool:
-        """Whether it was found for such a demand."""
-        return self.queues == demand.queues and self.tasks == frozenset(demand.tasks)
+    news: int | None = None
 
 
 @define(eq=False)
@@ -80,11 +74,8 @@ class Waits:
             self._landings += 1
             if batch.due:
                 self._last_due = max(self._last_due, batch.number)
-                for due_at, queue, task in batch.due:
-                    for outlook in self._outlooks.values():
-                        fits = queue is None or (queue in outlook.queues and task in outlook.tasks)
-                        if fits and (outlook.due_at is None or due_at < outlook.due_at):
-                            outlook.due_at = due_at
+                for outlook in self._outlooks.values():
+                    outlook.hear(batch.due)
                 self._hints.call("due")
             for topic in batch.calls:
                 if topic[0] == "worker":
@@ -97,7 +88,7 @@ class Waits:
             known = self._outlooks.pop(demand.worker, None)
             if handed.number > self._last_due:
                 news = handed.news if known is None or handed.news is not None else known.news
-                self._outlooks[demand.worker] = _Outlook(demand.queues, frozenset(demand.tasks), news, handed.due_at)
+                self._outlooks[demand.worker] = _Outlook.of(demand, handed.due_at, news)
 
     async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
         """Return when something of interest may have happened, or after the timeout."""
@@ -116,7 +107,7 @@ class Waits:
 
     @contextmanager
     def _entered(self, interest: Demand | Collection[str], timeout: timedelta) -> Iterator[Waiter]:
-        waiter = Waiter(_topics(interest))
+        waiter = Waiter(topics(interest))
         ids = () if isinstance(interest, Demand) else tuple(interest)
         expiry = self._clock.call_later(timeout.total_seconds(), waiter.expire)
         with self._lock:
@@ -161,7 +152,7 @@ class Waits:
         landings = self._landings
         parameters = asked(demand)
         _, news, due_at = await self._reader.call(lambda connection: connection.execute(PEEK, parameters).fetchone())
-        outlook = _Outlook(demand.queues, frozenset(demand.tasks), news, due_at)
+        outlook = _Outlook.of(demand, due_at, news)
         with self._lock:
             if self._landings == landings and news is not None:
                 self._outlooks[demand.worker] = outlook
@@ -219,14 +210,3 @@ class Waits:
         except OSError:
             return None
         return found.st_size, found.st_mtime_ns
-
-
-def _topics(interest: Demand | Collection[str]) -> Iterator[Topic]:
-    """Yield what to be called for."""
-    if not isinstance(interest, Demand):
-        yield from (("end", each) for each in interest)
-        return
-    yield "worker", interest.worker
-    yield ("change",)
-    if interest.limit > 0:
-        yield ("due",)

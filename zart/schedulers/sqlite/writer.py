@@ -21,6 +21,7 @@ from zart.clock import Clock, Instant, instant, pause
 from zart.errors import NotSupported, SchedulerError, SchemaMismatch, StorageUnavailable
 from zart.ids import Randomness
 from zart.schedulers.hints import Topic
+from zart.schedulers.outlook import Due
 from zart.schedulers.sqlite.database import Database
 from zart.schedulers.sqlite.faults import Busy, of_storage
 from zart.spawner import Lane, Spawner
@@ -41,8 +42,8 @@ class Batch:
     number: int
     """Grows from batch to batch, in the order of the lane."""
     calls: set[Topic] = field(factory=set)
-    due: list[tuple[Instant, str | None, str | None]] = field(factory=list)
-    """What has become due, or will: when, and of which queue and task, None if that is not known."""
+    due: list[Due] = field(factory=list)
+    """What has become due, or will."""
 
     def json(self, sql: str, parameters: Any = ()) -> str:
         """Return the one text that a statement selects."""
