@@ -33,13 +33,14 @@ async def test_a_server_that_crashes_under_load_and_comes_back(server, ground, c
     for _ in range(2):
         await crew.add(patient=True, max_concurrent=10)
     ids = [f"e{number:02}" for number in range(CRASHES * 15)]
-    in_work = 0
     for number in range(CRASHES):
         some = ids[15 * number : 15 * number + 15]
         await client.start_many((each, "errand", WORDS) for each in some)
         mark = len(ledger.lines) + 20 * number + 10
-        await ledger.until(lambda mark=mark: len(ledger.lines) > mark, "work")
-        in_work += any(ledger.open_steps(each.pid) for each in crew.members)
+        # A step is open at each crash: whether one is must not be left to how busy this machine is.
+        await ledger.until(
+            lambda mark=mark: len(ledger.lines) > mark and any(ledger.open_steps(each.pid) for each in crew.members), "work"
+        )
         await asyncio.to_thread(server.stop)
         await ledger.until(lambda: ledger.logged("failed"), "somebody to notice")
         await asyncio.to_thread(server.start)
@@ -48,7 +49,6 @@ async def test_a_server_that_crashes_under_load_and_comes_back(server, ground, c
     await check_ended(client, ground, ledger, ids, WORDS)
     async with ground.session() as watch:
         assert await watch.fetchval(DEAD) == 0
-    assert in_work >= 2
     calls = ledger.begins(but=("book",))
     assert {key: len(lines) for key, lines in calls.items()} == dict.fromkeys(calls, 1)
 
