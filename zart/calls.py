@@ -38,6 +38,11 @@ class StepScope:
         self._call = call
 
     @property
+    def step_name(self) -> str:
+        """The step's name, for log records."""
+        return self._call.name
+
+    @property
     def info(self) -> ExecutionInfo:
         """The execution, with the step's attempt and limit."""
         call = self._call
@@ -86,7 +91,7 @@ class StepCall(Operation):
         if opened is not None:
             self.opened = True
             self.deadline = opened.due_at
-        if options.timeout is not None and not options.per_attempt and self.deadline is None:
+        if options.timeout is not None and self.deadline is None and not options.per_attempt:
             self.deadline = self.desk.now() + options.timeout
             self.open(self.deadline)
         if attempt is not None:
@@ -119,8 +124,9 @@ class StepCall(Operation):
 
     def _start(self) -> None:
         desk = self.desk
-        self.waits = False
-        self.due_at = None
+        if self.due_at is not None:  # the time of this attempt has come
+            self.waits = False
+            self.due_at = None
         if self.settled or not desk.may_start(self):
             return  # the run begins it again when the worker's lease is fresh
         if self.deadline is not None:
@@ -132,21 +138,23 @@ class StepCall(Operation):
         if options.timeout is not None and options.per_attempt:
             self._limit = desk.clock.call_later(options.timeout / SECOND, self._time_out)
         self.attempts += 1
-        desk.observer.step_started(desk.info.execution_id, self.name, self.attempts)
-        # Not by the loop's factory: that asks whether the task is a body's, and this one never is.
-        self.task = asyncio.Task(
-            self._call(),
-            loop=desk.loop,
-            context=self.context,
-            name=f"{desk.info.execution_id}/{self.name}",
-        )
+        desk.observer.step_started(desk.info.execution_id, self.name, self.attempts, self.context)
+        desk.pool.put(self)
 
     def resume(self) -> None:
         """Start what the stale lease has held back."""
         self._start()
 
-    async def _call(self) -> None:
+    @property
+    def title(self) -> str:
+        """Execution and step, for people."""
+        return f"{self.desk.info.execution_id}/{self.name}"
+
+    async def carry_out(self) -> None:
+        """Call the function, and settle with what it comes to."""
         fn = self.fn
+        if self.settled:
+            return  # abandoned before it began
         try:
             try:
                 result = await fn(*self.args) if is_coroutine_function(fn) else await self._in_thread()
@@ -165,7 +173,7 @@ class StepCall(Operation):
             self._settle_unseen(error)
 
     async def _in_thread(self) -> Any:
-        result = await self.desk.spawner.call(f"{self.desk.info.execution_id}/{self.name}", partial(self.fn, *self.args))
+        result = await self.desk.spawner.call(self.title, partial(self.fn, *self.args))
         return await result if inspect.isawaitable(result) else result
 
     def _succeeded(self, result: Any) -> None:

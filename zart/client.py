@@ -4,18 +4,19 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, cast
 
-from zart.clock import Clock, SystemClock, instant, micros, moment
-from zart.codec import ANY, Codec, check_size, codec_for
+from zart.clock import Clock, SystemClock, moment
+from zart.codec import ANY, Codec, codec_for
 from zart.config import PAYLOAD_LIMIT
 from zart.durations import Duration, to_timedelta
 from zart.errors import ExecutionAlreadyExists, ExecutionFinished, ExecutionNotFound, NotSupported, WaitTimedOut
 from zart.handle import ExecutionHandle, unwrap
 from zart.handler import TaskHandler
 from zart.ids import Randomness, SystemRandomness, check_name, check_number
-from zart.records import Delivery, Event, Execution, NewExecution, Query, Reuse, Started
+from zart.outgoing import Outgoing, check_run
+from zart.records import Delivery, Event, Execution, NewExecution, Query, Started
 from zart.registry import data_codec, output_codec
 from zart.report import DurableExecutionStatus, report
-from zart.retry import ErrorTypes, error_types
+from zart.retry import error_types
 from zart.scheduler import Bound, Inspector, Scheduler, Transactional
 from zart.status import ExecutionStatus
 
@@ -37,6 +38,9 @@ class DurableScheduler:
 
     It needs no handlers and no worker in its process. Durations are timedeltas, seconds or text. Inputs and events above
     `payload_limit` bytes are refused.
+
+    Raises:
+        TypeError: what is given is no scheduler.
     """
 
     def __init__(
@@ -47,10 +51,11 @@ class DurableScheduler:
         clock: Clock | None = None,
         randomness: Randomness | None = None,
     ) -> None:
+        if not isinstance(scheduler, Scheduler):
+            raise TypeError(f"the client takes a scheduler, such as connect('sqlite:///zart.db'), not {scheduler!r}")
         self.scheduler = scheduler
-        self._payload_limit = payload_limit
+        self._outgoing = Outgoing(payload_limit, randomness or SystemRandomness())
         self._clock = clock or SystemClock()
-        self._randomness = randomness or SystemRandomness()
 
     # ---- starting ---------------------------------------------------------------------------------------------------
 
@@ -78,7 +83,7 @@ class DurableScheduler:
             ValueError: a bad id, name, duration or reuse; both `delay` and `at`; a naive `at`.
             TypeError: an id or name that is no text, an `at` that is no datetime.
         """
-        new = self._new(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
+        new = self._outgoing.start(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
         return self._handle(new, (await self.scheduler.start([new]))[0], ANY)
 
     async def start_for(
@@ -95,9 +100,10 @@ class DurableScheduler:
         start_key: str | None = None,
     ) -> ExecutionHandle[O]:
         """Start an execution of a handler, with the handler's own input type; the rest is as for `start`."""
-        name = task_name or handler.name
-        new = self._new(execution_id, name, data_codec(handler), data, delay, at, queue or handler.queue, reuse, start_key)
-        return self._handle(new, (await self.scheduler.start([new]))[0], output_codec(handler), handler.raises)
+        given, output, raises = _types(handler)
+        name, queue = _default(task_name, handler.name), _default(queue, handler.queue)
+        new = self._outgoing.start(execution_id, name, given, data, delay, at, queue, reuse, start_key)
+        return self._handle(new, (await self.scheduler.start([new]))[0], output, raises)
 
     async def start_in(
         self,
@@ -121,7 +127,7 @@ class DurableScheduler:
             NotSupported: the storage has no transactions.
             TypeError: the connection is none of these, or one to another database.
         """
-        new = self._new(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
+        new = self._outgoing.start(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
         return self._handle(new, (await self._bound(connection).start([new]))[0], ANY)
 
     async def start_for_in(
@@ -139,9 +145,10 @@ class DurableScheduler:
         start_key: str | None = None,
     ) -> ExecutionHandle[O]:
         """Do the same as `start_for` within the caller's transaction; see `start_in`."""
-        name = task_name or handler.name
-        new = self._new(execution_id, name, data_codec(handler), data, delay, at, queue or handler.queue, reuse, start_key)
-        return self._handle(new, (await self._bound(connection).start([new]))[0], output_codec(handler), handler.raises)
+        given, output, raises = _types(handler)
+        name, queue = _default(task_name, handler.name), _default(queue, handler.queue)
+        new = self._outgoing.start(execution_id, name, given, data, delay, at, queue, reuse, start_key)
+        return self._handle(new, (await self._bound(connection).start([new]))[0], output, raises)
 
     def _bound(self, connection: Any) -> Bound:
         if not isinstance(self.scheduler, Transactional):
@@ -157,8 +164,11 @@ class DurableScheduler:
         """
         handles: list[ExecutionHandle[Any]] = []
         batch: list[NewExecution] = []
-        for execution_id, task_name, data in items:
-            batch.append(self._new(execution_id, task_name, ANY, data, None, None, None, "ended", None))
+        for item in items:
+            if not isinstance(item, tuple | list) or len(item) != 3:
+                raise TypeError(f"start_many takes tuples (execution_id, task_name, data), not {item!r}")
+            execution_id, task_name, data = item
+            batch.append(self._outgoing.start(execution_id, task_name, ANY, data, None, None, None, "ended", None))
             if len(batch) == BULK:
                 handles += await self._start_batch(batch)
                 batch = []
@@ -168,42 +178,13 @@ class DurableScheduler:
         answers = await self.scheduler.start(batch) if batch else ()
         return [self._handle(new, answer, ANY) for new, answer in zip(batch, answers, strict=True)]
 
-    def _new(
-        self,
-        execution_id: str,
-        task_name: str,
-        codec: Codec,
-        data: Any,
-        delay: Duration | None,
-        at: datetime | None,
-        queue: str | None,
-        reuse: str,
-        start_key: str | None,
-    ) -> NewExecution:
-        check_name(execution_id, "execution id")
-        if delay is not None and at is not None:
-            raise ValueError("give delay or at, not both")
-        if reuse not in tuple(Reuse):
-            raise ValueError(f"reuse must be 'ended', 'failed' or 'never', not {reuse!r}")
-        what = f"the data of execution {execution_id!r}"
-        payload, _ = codec.through(data, what)
-        check_size(payload, self._payload_limit, what)
-        return NewExecution(
-            execution_id,
-            check_name(task_name, "task name"),
-            payload,
-            str(self._randomness.uuid()) if start_key is None else check_name(start_key, "start_key"),
-            "default" if queue is None else check_name(queue, "queue"),
-            Reuse(reuse),
-            None if delay is None else micros(to_timedelta(delay, "delay")),
-            None if at is None else instant(at, "at"),
-        )
-
-    def _handle(self, new: NewExecution, started: Started, output: Codec, raises: ErrorTypes = ()) -> ExecutionHandle[Any]:
+    def _handle(
+        self, new: NewExecution, started: Started, output: Codec, raises: tuple[type[BaseException], ...] = ()
+    ) -> ExecutionHandle[Any]:
         if not started.accepted:
             raise ExecutionAlreadyExists(new.id, started.status)
         at = moment(started.scheduled_at)
-        return ExecutionHandle(new.id, new.task, started.run, started.status, at, self, output, error_types(raises, "raises"))
+        return ExecutionHandle(new.id, new.task, started.run, started.status, at, self, output, raises)
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 
@@ -237,8 +218,12 @@ class DurableScheduler:
             raise ValueError(f"order must be 'asc' or 'desc', not {order!r}")
         for what, number, least in (("limit", limit, 1), ("offset", offset, 0)):
             check_number(number, what, least)
+        if status is not None and status not in tuple(ExecutionStatus):
+            raise ValueError(f"status must be one of {', '.join(ExecutionStatus)}, not {status!r}")
         statuses = () if status is None else (ExecutionStatus(status),)
-        tasks = () if task_name is None else (task_name,)
+        tasks = () if task_name is None else (check_name(task_name, "task name"),)
+        if after is not None:
+            check_name(after, "after")
         page = await self.scheduler.find(Query(statuses, tasks, limit, offset, after, order == "desc"))
         if not steps:
             return [report(execution) for execution in page.executions]
@@ -257,22 +242,33 @@ class DurableScheduler:
         return report(execution, await self.scheduler.history(execution_id, execution.run))
 
     async def ended(
-        self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
+        self,
+        execution_id: str,
+        timeout: Duration,
+        poll_interval: Duration | None = None,
+        *,
+        run: int | None = None,
+        started: bool = False,
     ) -> Execution:
-        """Return the run as it is stored once it has ended, without its history; the rest is as for `wait`."""
+        """Return the run as it is stored once it has ended, without its history; the rest is as for `wait`.
+
+        With `started` it is known to be there and to go on, and there is no need to look before waiting.
+        """
         patience = to_timedelta(timeout, "timeout")
         fixed = None if poll_interval is None else to_timedelta(poll_interval, "poll_interval")
         gap = fixed or _FIRST_GAP
         end = self._clock.monotonic() + patience.total_seconds()
         while True:
-            execution = await self._get(execution_id, run)
-            run = execution.run
-            if execution.status.is_terminal:
-                return execution
+            if not started:
+                execution = await self._get(execution_id, run)
+                run = execution.run
+                if execution.status.is_terminal:
+                    return execution
             left = timedelta(seconds=max(0.0, end - self._clock.monotonic()))
-            if not left:
+            if not left and not started:
                 raise WaitTimedOut(execution_id, patience.total_seconds())
             await self.scheduler.wait([execution_id], min(gap, left))
+            started = False
             if fixed is None:
                 gap = min(gap * 2, _LONGEST_GAP)
 
@@ -287,7 +283,8 @@ class DurableScheduler:
             ExecutionCancelled: it was cancelled.
             DeserializationError: the output is not of this type.
         """
-        return unwrap(report(await self.ended(execution_id, timeout, poll_interval)), codec_for(output_type))
+        output = codec_for(output_type)
+        return unwrap(report(await self.ended(execution_id, timeout, poll_interval)), output)
 
     async def wait_completion_with_timeout(self, execution_id: str, output_type: Any, timeout: Duration) -> Any:
         """Do the same as `wait_completion`, for at most 30 seconds."""
@@ -295,8 +292,8 @@ class DurableScheduler:
 
     async def wait_for(self, handler: TaskHandler[D, O] | type[TaskHandler[D, O]], execution_id: str, timeout: Duration) -> O:
         """Return the output as the handler types it; raises as `wait_completion` does."""
-        record = report(await self.ended(execution_id, timeout))
-        return cast("O", unwrap(record, output_codec(handler), error_types(handler.raises, "raises")))
+        _, output, raises = _types(handler)
+        return cast("O", unwrap(report(await self.ended(execution_id, timeout)), output, raises))
 
     async def start_and_wait_for(
         self,
@@ -308,15 +305,19 @@ class DurableScheduler:
         task_name: str | None = None,
     ) -> O:
         """Start an execution and return its output; raises as `start_for` and `wait_for` do."""
+        patience = to_timedelta(timeout, "timeout")  # a bad one must not leave a started execution behind
         handle = await self.start_for(handler, execution_id, data, task_name=task_name)
-        return await handle.result(timeout)
+        return await handle.result(patience)
 
     async def _get(self, execution_id: str, run: int | None) -> Execution:
-        execution = await self.scheduler.get(check_name(execution_id, "execution id"), _checked(run))
+        execution = await self.scheduler.get(check_name(execution_id, "execution id"), check_run(run))
         if execution is None:
-            known = run is not None and await self.scheduler.get(execution_id) is not None
-            raise ExecutionNotFound(execution_id, run if known else None)
+            raise await self._not_found(execution_id, run)
         return execution
+
+    async def _not_found(self, execution_id: str, run: int | None) -> ExecutionNotFound:
+        known = run is not None and await self.scheduler.get(execution_id) is not None
+        return ExecutionNotFound(execution_id, run if known else None)
 
     # ---- acting -----------------------------------------------------------------------------------------------------
 
@@ -328,9 +329,9 @@ class DurableScheduler:
         Raises:
             ExecutionNotFound: no such execution or run.
         """
-        found = await self.scheduler.cancel([check_name(execution_id, "execution id")], _checked(run))
+        found = await self.scheduler.cancel([check_name(execution_id, "execution id")], check_run(run))
         if execution_id not in found:
-            raise ExecutionNotFound(execution_id)
+            raise await self._not_found(execution_id, run)
         return found[execution_id][1]
 
     async def offer_event(
@@ -342,12 +343,15 @@ class DurableScheduler:
         data, or of any type that the codec knows: the wait decodes it.
 
         Raises:
-            ExecutionNotFound: no such execution.
+            ExecutionNotFound: no such execution or run.
             ExecutionFinished: it has ended, or `run` is not its current run.
             PayloadTooLarge: the payload is too large to save.
         """
-        event = self._event(execution_id, event_name, payload, event_id, run)
-        return _delivered(event, (await self.scheduler.deliver([event]))[0])
+        event = self._outgoing.event(execution_id, event_name, payload, event_id, run)
+        delivery = (await self.scheduler.deliver([event]))[0]
+        if delivery is Delivery.UNKNOWN:
+            raise await self._not_found(execution_id, run)
+        return _delivered(event, delivery)
 
     async def offer_event_in(
         self,
@@ -367,16 +371,8 @@ class DurableScheduler:
             NotSupported: the storage has no transactions.
             TypeError: no connection to the database that Zart uses.
         """
-        event = self._event(execution_id, event_name, payload, event_id, run)
+        event = self._outgoing.event(execution_id, event_name, payload, event_id, run)
         return _delivered(event, (await self._bound(connection).deliver([event]))[0])
-
-    def _event(self, execution_id: str, event_name: str, payload: Any, event_id: str | None, run: int | None) -> Event:
-        check_name(execution_id, "execution id")
-        what = f"the payload of event {check_name(event_name, 'event name')!r}"
-        text, _ = event_codec(payload).through(payload, what)
-        check_size(text, self._payload_limit, what)
-        key = str(self._randomness.uuid()) if event_id is None else check_name(event_id, "event_id")
-        return Event(execution_id, event_name, text, key, _checked(run))
 
 
 def _delivered(event: Event, delivery: Delivery) -> Delivery:
@@ -387,10 +383,10 @@ def _delivered(event: Event, delivery: Delivery) -> Delivery:
     return delivery
 
 
-def _checked(run: int | None) -> int | None:
-    return None if run is None else check_number(run, "run")
+def _types(handler: Any) -> tuple[Codec, Codec, tuple[type[BaseException], ...]]:
+    """Return what a handler takes, returns and raises."""
+    return data_codec(handler), output_codec(handler), error_types(handler.raises, "raises")
 
 
-def event_codec(payload: Any) -> Codec:
-    """Return the codec for a payload whose type only the sender knows: its own class when that is no JSON type."""
-    return ANY if payload is None or type(payload) in (bool, int, float, str, list, dict) else codec_for(type(payload))
+def _default(given: str | None, default: str) -> str:
+    return default if given is None else given

@@ -17,7 +17,7 @@ from zart.operations import Capture, Desk, EventWait, ExecutionInfo, Operation, 
 from zart.outcome import BusinessErr, Ok, StepOutcome, ZartErr
 from zart.retry import ErrorTypes, RetryConfig
 from zart.status import StepKind
-from zart.steps import UNSET, AnyStep, Step, TimeoutScope, result_codec, step_options
+from zart.steps import UNSET, AnyStep, Step, TimeoutScope, plain_step, result_codec, step_options
 from zart.transactions import TransactionCall, Transactions
 from zart.turns import Turns
 
@@ -187,11 +187,11 @@ class TaskContext:
 
     async def require(self, step: AnyStep[T]) -> T:
         """Return the step's value; raise what it came to otherwise."""
-        return cast("T", await self._desk.perform(StepCall.of(self._desk, step.as_step())))
+        return cast("T", await self._desk.perform(StepCall.of(self._desk, plain_step(step))))
 
     async def outcome(self, step: AnyStep[T]) -> StepOutcome[T]:
         """Return what the step came to, as a value made for `match`: `Ok`, `BusinessErr` or `ZartErr`."""
-        call: Operation = StepCall.of(self._desk, step.as_step())
+        call: Operation = StepCall.of(self._desk, plain_step(step))
         return await self._outcome(call, self._desk.perform(call))
 
     async def step_or(self, step: AnyStep[T], default: D) -> T | D:
@@ -214,7 +214,7 @@ class TaskContext:
 
     def schedule(self, step: AnyStep[T]) -> StepHandle[T]:
         """Start a step at once without waiting for it. What nobody waits for is awaited and saved when the body returns."""
-        plain = step.as_step()
+        plain = plain_step(step)
         operation = StepCall.of(self._desk, plain)
         operation.scheduled = True
         self._desk.ask(operation)
@@ -226,6 +226,8 @@ class TaskContext:
         Raises:
             TypeError: something that is no handle.
         """
+        if not isinstance(handles, Iterable):
+            raise TypeError(f"wait takes several handles, as a list, not {handles!r}")
         given = list(handles)
         for each in given:
             if not isinstance(each, StepHandle):

@@ -7,6 +7,7 @@
     │   ├── ExecutionFinished           an event, or a handle's operation, after the end
     │   ├── WaitTimedOut                TimeoutError
     │   ├── DeserializationError        ValueError
+    │   │   └── SealedPayload           no key at hand opens it
     │   ├── ExecutionFailed             .failure
     │   ├── ExecutionCancelled
     │   ├── IdempotencyMismatch         ValueError
@@ -108,6 +109,10 @@ class WaitTimedOut(SchedulerError, TimeoutError):
 
 class DeserializationError(SchedulerError, ValueError):
     """A stored value is absent or not of the type asked for."""
+
+
+class SealedPayload(DeserializationError):
+    """A stored value went through a payload codec, and cannot be opened here; it is still there."""
 
 
 class ExecutionFailed(SchedulerError):

@@ -24,9 +24,15 @@ class Origin(Protocol):
         ...
 
     async def ended(
-        self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
+        self,
+        execution_id: str,
+        timeout: Duration,
+        poll_interval: Duration | None = None,
+        *,
+        run: int | None = None,
+        started: bool = False,
     ) -> Execution:
-        """Return a run once it has ended."""
+        """Return a run once it has ended; with `started` it is known to be there."""
         ...
 
     async def cancel(self, execution_id: str, *, run: int | None = None) -> bool:
@@ -71,7 +77,8 @@ class ExecutionHandle(ScheduleResult, Generic[O]):
             ExecutionFailed: it failed.
             ExecutionCancelled: it was cancelled.
         """
-        execution = await self._client.ended(self.execution_id, timeout, run=self.run)
+        going_on = not self.status.is_terminal
+        execution = await self._client.ended(self.execution_id, timeout, run=self.run, started=going_on)
         return cast("O", unwrap(report(execution), self._output, self._raises))
 
     async def cancel(self) -> bool:

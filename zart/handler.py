@@ -1,13 +1,17 @@
 """The class that users subclass to write a durable workflow."""
 
+import inspect
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
+from zart.codec import UnresolvedType, codec_for, parameter_type, return_type
 from zart.context import TaskContext
 from zart.durations import Duration
 from zart.errors import ExecutionFailure
 from zart.ids import check_name
 from zart.retry import ErrorTypes, RetryConfig
+from zart.steps import UNSET, type_argument
 
 Data = TypeVar("Data", contravariant=True)  # noqa: PLC0105 # users meet the names, and not the variance
 Output = TypeVar("Output", covariant=True)  # noqa: PLC0105 # as above
@@ -30,7 +34,8 @@ class TaskHandler(ABC, Generic[Data, Output]):
         raises: exception classes that the body declares as its business errors: they come back as themselves.
 
     Raises:
-        TypeError: (when the subclass is made) both `retry` and `max_retries` are given.
+        TypeError: (when the subclass is made) both `retry` and `max_retries` are given, or a type cannot be stored. Types that
+            are named before they are defined are looked up when the handler is registered.
         ValueError: (when the subclass is made) the name is empty, too long or has control characters.
     """
 
@@ -49,10 +54,13 @@ class TaskHandler(ABC, Generic[Data, Output]):
             cls.name = cls.__name__
         if isinstance(cls.name, str):
             check_name(cls.name, "task name")
-        if "retry" in cls.__dict__ and "max_retries" in cls.__dict__:
+        if cls.__dict__.get("retry") is not None and cls.__dict__.get("max_retries"):
             raise TypeError(
                 f"{cls.__name__} gives both retry and max_retries; retry has its own max_retries, keep one of the two"
             )
+        for declared in (data_type, output_type):
+            with suppress(UnresolvedType):
+                codec_for(declared(cls))
 
     @abstractmethod
     async def run(self, ctx: TaskContext, data: Data) -> Output:
@@ -65,3 +73,22 @@ class TaskHandler(ABC, Generic[Data, Output]):
         execution; what it raises leaves it failed with the first failure.
         """
         raise failure.error
+
+
+def data_type(cls: type[TaskHandler[Any, Any]]) -> Any:
+    """Return the type of a handler's input: the class's type argument, else what `run` says.
+
+    Raises:
+        UnresolvedType: it is only named, and not to be found.
+    """
+    argument = type_argument(cls, TaskHandler, 0)
+    if argument is not UNSET:
+        return argument
+    parameters = list(inspect.signature(cls.run).parameters)  # self, the context, the data
+    return parameter_type(cls.run, parameters[2]) if len(parameters) > 2 else Any
+
+
+def output_type(cls: type[TaskHandler[Any, Any]]) -> Any:
+    """Return the type of a handler's output; the rest is as for `data_type`."""
+    argument = type_argument(cls, TaskHandler, 1)
+    return return_type(cls.run) if argument is UNSET else argument

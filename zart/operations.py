@@ -18,6 +18,7 @@ from zart.errors import DeserializationError, EventTimeout, PayloadTooLarge, Und
 from zart.ids import Randomness
 from zart.observe import Observer
 from zart.outcome import error_through, save_error, step_failed
+from zart.pool import TaskPool
 from zart.records import StepRecord
 from zart.replay import Mailbox
 from zart.scheduler import OpenTransaction
@@ -49,6 +50,8 @@ class Surroundings(Protocol):
 
     loop: asyncio.AbstractEventLoop
     """Where everything happens. To ask asyncio for it is a system call, and operations would ask twice a step."""
+    pool: TaskPool
+    """Runs the steps' functions."""
     clock: Clock
     randomness: Randomness
     spawner: Spawner
@@ -70,6 +73,7 @@ class Desk(Protocol):
     """What an operation needs of the run that it belongs to."""
 
     loop: asyncio.AbstractEventLoop
+    pool: TaskPool
     clock: Clock
     randomness: Randomness
     spawner: Spawner

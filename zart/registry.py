@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
-from typing import Any, NoReturn, TypeVar, get_type_hints, overload
+from typing import Any, NoReturn, TypeVar, overload
 
 from attrs import field, frozen
 
@@ -14,17 +14,15 @@ from zart.decorators import (
     CompensatedDecorator,
     DurableDecorator,
     DurableFunction,
-    StepDecorator,
-    TypedStepDecorator,
     zart_durable,
-    zart_step,
 )
 from zart.durations import Duration, to_timedelta
 from zart.errors import ExecutionFailure, UnknownTask
-from zart.handler import TaskHandler
+from zart.factories import StepDecorator, TypedStepDecorator, zart_step
+from zart.handler import TaskHandler, data_type, output_type
 from zart.ids import check_name
 from zart.retry import ErrorTypes, RetryConfig, error_types
-from zart.steps import UNSET, TimeoutScope, type_argument
+from zart.steps import UNSET, TimeoutScope
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -54,12 +52,16 @@ def data_codec(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]]) -> 
     Raises:
         TypeError: its type cannot be stored, or an annotation cannot be resolved.
     """
-    return codec_for(_declared(handler, 0, "data"))
+    if isinstance(handler, DurableFunction):
+        return codec_for(handler.data_type)
+    return codec_for(data_type(_class(handler)))
 
 
 def output_codec(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]]) -> Codec:
     """Return the codec of a handler's output; raises as `data_codec` does."""
-    return codec_for(_declared(handler, 1, "return"))
+    if isinstance(handler, DurableFunction):
+        return codec_for(handler.output_type)
+    return codec_for(output_type(_class(handler)))
 
 
 def task_of(handler: TaskHandler[Any, Any], name: str | None = None) -> Task:
@@ -103,9 +105,12 @@ class Registry:
 
     Raises:
         ValueError: two handlers of one name.
+        TypeError: as for `register`.
     """
 
     def __init__(self, handlers: Iterable[TaskHandler[Any, Any]] = ()) -> None:
+        if not isinstance(handlers, Iterable):
+            raise TypeError(f"handlers come several at a time, as a list, not {handlers!r}")
         self._tasks: dict[str, Task] = {}
         for handler in handlers:
             self.register(handler)
@@ -233,28 +238,18 @@ class Registry:
         return name in self._tasks
 
 
+def _class(handler: Any) -> type[TaskHandler[Any, Any]]:
+    cls = handler if isinstance(handler, type) else type(handler)
+    if not issubclass(cls, TaskHandler):
+        raise TypeError(f"a handler is wanted here, an instance or a subclass of TaskHandler, not {handler!r}")
+    return cls
+
+
 def _check_arity(method: Callable[..., Any], wanted: tuple[str, ...]) -> None:
     try:
         inspect.signature(method).bind(None, *wanted)
     except TypeError:
         raise TypeError(f"{method.__qualname__} must take (self, {', '.join(wanted)})") from None
-
-
-def _declared(handler: TaskHandler[Any, Any] | type[TaskHandler[Any, Any]], position: int, annotation: str) -> Any:
-    if isinstance(handler, DurableFunction):
-        return handler.output_type if position else handler.data_type
-    cls = handler if isinstance(handler, type) else type(handler)
-    argument = type_argument(cls, TaskHandler, position)
-    if argument is not UNSET:
-        return argument
-    try:
-        hints = get_type_hints(cls.run, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"the annotations of {cls.__name__}.run cannot be resolved: {error}") from None
-    if annotation == "data":
-        parameters = list(inspect.signature(cls.run).parameters)  # self, the context, the data
-        return hints.get(parameters[2], Any) if len(parameters) > 2 else Any
-    return hints.get(annotation, Any)
 
 
 def _retry(handler: TaskHandler[Any, Any], name: str) -> RetryConfig:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from zart.clock import Instant
 from zart.codec import ANY
 from zart.records import Claim, Mail, StepRecord
 from zart.status import Phase, StepKind
@@ -73,7 +74,7 @@ class Mailbox:
 class Replay:
     """What a claim says about the past."""
 
-    __slots__ = ("attempts", "failure", "mailbox", "next_seq", "opened", "setbacks", "turns")
+    __slots__ = ("abandoned", "attempts", "failure", "mailbox", "next_seq", "opened", "setbacks", "turns")
 
     def __init__(self, claim: Claim) -> None:
         self.mailbox: Mailbox = Mailbox(claim.mail, claim.seen)
@@ -84,6 +85,8 @@ class Replay:
         self.next_seq: int = claim.steps[-1].seq + 1 if claim.steps else 1
         self.opened: dict[str, StepRecord] = {}
         self.attempts: dict[str, StepRecord] = {}
+        self.abandoned: set[str] = set()
+        """What had begun and nobody waited for any more. It keeps its deadline, should it be asked for again."""
         self.turns: deque[StepRecord] = deque()
         """The outcomes to hand over."""
         if claim.steps:
@@ -94,7 +97,7 @@ class Replay:
         reopened: set[int] = set()
         returned: Sequence[int] = ()
         for record in steps:
-            if record.kind is not StepKind.BODY:
+            if record.kind is not StepKind.BODY or abandoned_in(record) is not None:
                 chapter.append(record)
             elif record.phase is Phase.OUTCOME:
                 self.failure = record
@@ -113,8 +116,11 @@ class Replay:
     def _read(self, chapter: list[StepRecord], reopened: set[int]) -> None:
         for record in chapter:
             match record.phase:
+                case _ if record.kind is StepKind.BODY:
+                    self.abandoned.add(abandoned_in(record) or "")
                 case Phase.OPENED:
                     self.opened[record.name] = record
+                    self.abandoned.discard(record.name)
                 case Phase.ATTEMPT if record.mail is not None:  # a letter that did not decode: nobody's, for ever
                     self.mailbox.take(record.mail)
                 case Phase.ATTEMPT:
@@ -136,7 +142,7 @@ class Replay:
 
 
 def body_record(record: StepRecord) -> dict[str, Any]:
-    """Return what a record of kind BODY and phase ATTEMPT tells: `failure` and `reopened`, or `setback`."""
+    """Return what a record of kind BODY and phase ATTEMPT tells: `failure` and `reopened`, `setback`, or `abandoned`."""
     told: dict[str, Any] = ANY.decode(record.payload or "{}")
     return told
 
@@ -144,3 +150,13 @@ def body_record(record: StepRecord) -> dict[str, Any]:
 def body_payload(**told: Any) -> str:
     """Return the payload of such a record."""
     return ANY.encode(told)
+
+
+def abandoned(name: str, now: Instant) -> StepRecord:
+    """Return the record that nobody waits any more for an operation whose beginning is recorded."""
+    return StepRecord(0, "", StepKind.BODY, Phase.ATTEMPT, False, body_payload(abandoned=name), at=now)
+
+
+def abandoned_in(record: StepRecord) -> str | None:
+    """Return the name of the operation that a record of kind BODY tells to be abandoned; None if it tells something else."""
+    return body_record(record).get("abandoned") if record.phase is Phase.ATTEMPT else None

@@ -8,10 +8,10 @@ from attrs import field, frozen
 
 from zart.clock import Instant, moment
 from zart.codec import ANY
-from zart.errors import RetryExhausted, StepFailed
+from zart.errors import RetryExhausted, SealedPayload, StepFailed
 from zart.outcome import attempt_summary, error_summary, failure_fields, load_error
 from zart.records import Execution, History, StepRecord
-from zart.replay import body_record
+from zart.replay import abandoned_in, body_record
 from zart.status import ExecutionStatus, Phase, StepKind
 
 
@@ -83,7 +83,7 @@ def report(execution: Execution, history: History | None = None) -> DurableExecu
     return DurableExecutionStatus(
         execution.task,
         execution.id,
-        ANY.decode(execution.payload),
+        _shown(execution.payload, "the input"),
         execution.status,
         _result(execution),
         moment(execution.scheduled_at),
@@ -98,12 +98,20 @@ def report(execution: Execution, history: History | None = None) -> DurableExecu
     )
 
 
+def _shown(text: str, what: str) -> Any:
+    """Return a saved value as JSON-like data. Without the key to it, the rest of the record is still worth seeing."""
+    try:
+        return ANY.decode(text, what)
+    except SealedPayload as why:
+        return {"sealed": str(why)}
+
+
 def _result(execution: Execution) -> Any:
     if execution.result is None:
         return None
     match execution.status:
         case ExecutionStatus.COMPLETED:
-            return ANY.decode(execution.result)
+            return _shown(execution.result, "the output")
         case ExecutionStatus.FAILED:
             return failure_fields(execution.result)
         case _:
@@ -132,7 +140,7 @@ def _moment(at: Instant | None) -> datetime | None:
 
 
 def _operations(history: History) -> tuple[list[StepStatusInfo], list[list[StepRecord]], list[list[StepRecord]]]:
-    """Return what is settled, what is open, and what was abandoned when the body failed for good; the last two as records."""
+    """Return what is settled, what is open, and what the body has abandoned; the last two as records."""
     reopened = {
         seq
         for record in history.steps
@@ -147,6 +155,8 @@ def _operations(history: History) -> tuple[list[StepStatusInfo], list[list[StepR
             if record.phase is Phase.OUTCOME:
                 abandoned += gathered.values()
                 gathered = {}
+            elif (left := gathered.pop(abandoned_in(record) or "", None)) is not None:
+                abandoned.append(left)
             continue
         gathered.setdefault(record.name, []).append(record)
         if record.phase is Phase.OUTCOME:
@@ -161,7 +171,7 @@ def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) 
         payload = next(letter.payload for letter in history.mail if letter.seq == last.mail)
     errors = _errors(records)
     status = "retried" if retried else "completed" if last.ok else "failed"
-    result = ANY.decode(payload) if last.ok and payload is not None else None
+    result = _shown(payload, "the result") if last.ok and payload is not None else None
     error = None if last.ok else error_summary(payload or "")
     # The outcome's own beginning is that of the last claim; a wait that was parked has begun long before.
     began = records[0].at if records[0].phase is Phase.OPENED else last.started_at

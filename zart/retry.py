@@ -1,9 +1,10 @@
 """When to try again: a policy as data and the arithmetic of its delays."""
 
 from datetime import timedelta
-from typing import Literal, Self
+from typing import Any, Literal, Self, get_args
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
+from attrs.converters import optional
 
 from zart.clock import Micros, micros
 from zart.durations import LONGEST, Duration, to_timedelta
@@ -13,9 +14,10 @@ Backoff = Literal["none", "fixed", "linear", "exponential"]
 ErrorTypes = type[BaseException] | tuple[type[BaseException], ...]
 
 _LONGEST: Micros = micros(LONGEST)
+_STEEPEST = 1000.0
 
 
-def error_types(types: ErrorTypes, what: str = "retry_on and give_up_on") -> tuple[type[BaseException], ...]:
+def error_types(types: ErrorTypes, what: str = "retry_on or give_up_on") -> tuple[type[BaseException], ...]:
     """Return exception classes as a tuple.
 
     Raises:
@@ -34,6 +36,26 @@ def _whole(value: int) -> int:
     return value
 
 
+def _known(_: object, attribute: Any, value: object) -> None:
+    allowed = get_args(attribute.metadata["kinds"])
+    if value not in allowed:
+        raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+def _delay(value: Duration) -> timedelta:
+    return to_timedelta(value, "delay")
+
+
+def _max_delay(value: Duration) -> timedelta:
+    return to_timedelta(value, "max_delay")
+
+
+def _growth(value: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1.0 <= value <= _STEEPEST:
+        raise ValueError(f"multiplier must be a number between 1 and {_STEEPEST:g}, not {value!r}")
+    return value
+
+
 @frozen
 class RetryConfig:
     """A retry policy. `max_retries` counts retries, not attempts: 3 means up to 4 calls.
@@ -44,16 +66,16 @@ class RetryConfig:
     not.
 
     Raises:
-        ValueError: a negative count, a bad duration or an unknown jitter.
-        TypeError: something that is no exception type.
+        ValueError: a negative count, a bad duration or multiplier, or an unknown jitter.
+        TypeError: something that is no duration, or no exception type.
     """
 
-    backoff: Backoff
+    backoff: Backoff = field(validator=_known, metadata={"kinds": Backoff})
     max_retries: int = field(converter=_whole)
-    delay: timedelta = timedelta(0)
-    multiplier: float = 2.0
-    max_delay: timedelta | None = None
-    jitter: Jitter = field(default="none", validator=validators.in_(("none", "full", "equal")))
+    delay: timedelta = field(default=timedelta(0), converter=_delay)
+    multiplier: float = field(default=2.0, converter=_growth)
+    max_delay: timedelta | None = field(default=None, converter=optional(_max_delay))
+    jitter: Jitter = field(default="none", validator=_known, metadata={"kinds": Jitter})
     retry_on: tuple[type[BaseException], ...] = field(default=(), converter=error_types)
     give_up_on: tuple[type[BaseException], ...] = field(default=(), converter=error_types)
 
@@ -74,7 +96,7 @@ class RetryConfig:
         give_up_on: ErrorTypes = (),
     ) -> Self:
         """Wait the same `delay` before every retry."""
-        return cls._make("fixed", max_retries, delay, 1.0, max_delay, jitter, retry_on, give_up_on)
+        return cls("fixed", max_retries, delay, 1.0, max_delay, jitter, retry_on, give_up_on)
 
     @classmethod
     def linear(
@@ -88,7 +110,7 @@ class RetryConfig:
         give_up_on: ErrorTypes = (),
     ) -> Self:
         """Wait `delay`, then twice, three times … `delay`."""
-        return cls._make("linear", max_retries, delay, 1.0, max_delay, jitter, retry_on, give_up_on)
+        return cls("linear", max_retries, delay, 1.0, max_delay, jitter, retry_on, give_up_on)
 
     @classmethod
     def exponential(
@@ -103,25 +125,7 @@ class RetryConfig:
         give_up_on: ErrorTypes = (),
     ) -> Self:
         """Wait `delay`, then each time `multiplier` times longer."""
-        return cls._make("exponential", max_retries, delay, multiplier, max_delay, jitter, retry_on, give_up_on)
-
-    @classmethod
-    def _make(
-        cls,
-        backoff: Backoff,
-        max_retries: int,
-        delay: Duration,
-        multiplier: float,
-        max_delay: Duration | None,
-        jitter: Jitter,
-        retry_on: ErrorTypes,
-        give_up_on: ErrorTypes,
-    ) -> Self:
-        if not 1.0 <= multiplier <= 1000.0:
-            raise ValueError(f"multiplier must be between 1 and 1000, not {multiplier!r}")
-        cap = None if max_delay is None else to_timedelta(max_delay, "max_delay")
-        first = to_timedelta(delay, "delay")
-        return cls(backoff, max_retries, first, multiplier, cap, jitter, retry_on, give_up_on)
+        return cls("exponential", max_retries, delay, multiplier, max_delay, jitter, retry_on, give_up_on)
 
     def delay_before(self, retry: int, chance: float) -> Micros:
         """Return the delay before the `retry`-th retry, counted from 1; `chance` in [0, 1) decides the jitter.

@@ -20,8 +20,9 @@ from zart.observe import Observer
 from zart.operations import EventWait, ExecutionInfo, Operation, Surroundings
 from zart.outbox import Line, Outbox
 from zart.outcome import is_final, load_error
+from zart.pool import TaskPool
 from zart.records import Committed, Mail, StepRecord
-from zart.replay import Mailbox, Replay
+from zart.replay import Mailbox, Replay, abandoned
 from zart.spawner import Spawner
 from zart.status import Phase, StepKind
 from zart.turns import CURRENT
@@ -56,6 +57,7 @@ class Stage:
         self.left: list[asyncio.Task[None]] = []
         """The steps' functions that were running when the body was detached."""
         self.loop: asyncio.AbstractEventLoop = surroundings.loop
+        self.pool: TaskPool = surroundings.pool
         self.clock: Clock = surroundings.clock
         self.randomness: Randomness = surroundings.randomness
         self.spawner: Spawner = surroundings.spawner
@@ -120,7 +122,7 @@ class Stage:
             try:
                 await operation.future
             except asyncio.CancelledError:
-                self._abandon(operation)
+                self._abandon(operation, tell=True)
                 raise
         if operation.ok:
             return operation.value
@@ -143,6 +145,7 @@ class Stage:
                 operation.kind,
                 operation.name,
                 self.info.execution_id,
+                extra={"execution_id": self.info.execution_id, "task": self.info.task_name, "step": operation.name},
             )
         record = StepRecord(
             0,
@@ -332,17 +335,22 @@ class Stage:
         operation.began_at = self.now()
         past = self._past
         if past.opened or past.attempts:
-            operation.begin(past.opened.get(operation.name), past.attempts.get(operation.name))
+            opened = past.opened.get(operation.name)
+            if opened is not None and operation.name in past.abandoned:
+                self.note(operation, Phase.OPENED, opened.due_at)  # somebody waits again
+            operation.begin(opened, past.attempts.get(operation.name))
         else:
             operation.begin(None, None)
 
-    def _abandon(self, operation: Operation) -> None:
-        """Nobody awaits it any more. What is being saved stays saved, in its turn, and is handed to nobody."""
+    def _abandon(self, operation: Operation, *, tell: bool = False) -> None:
+        """Nobody awaits it any more; `tell` people so. What is being saved stays saved, in its turn, handed to nobody."""
         if self._open.pop(operation.name, None) is None:
             return
         operation.abandon()
         sent = self._outbox.has_sent(operation) or any(one is operation for one, _ in self._ready)
-        self._outbox.withdraw(operation)
+        withdrawn = self._outbox.withdraw(operation)
+        if tell and operation.opened and not sent and not any(record.phase is Phase.OPENED for record in withdrawn):
+            self._outbox.add(None, abandoned(operation.name, self.now()))
         if operation.mail is not None and not sent:
             self._give_back(operation.mail)
 

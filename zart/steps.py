@@ -5,13 +5,14 @@ expects to find there, and `zart.context` implements it.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Generic, Literal, Protocol, TypeVar, TypeVarTuple, cast, get_args, get_origin, overload
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from inspect import isawaitable
+from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, cast, get_args, get_origin, overload
 
 from attrs import evolve, field, frozen
 
 from zart.clock import Micros, micros
-from zart.codec import Codec, codec_for, return_type
+from zart.codec import Codec, codec_for, return_type, substituted
 from zart.durations import Duration, to_timedelta
 from zart.errors import NoActiveExecution
 from zart.ids import check_name
@@ -85,7 +86,7 @@ class Performer(Scope, Protocol):
         """What it knows of itself: an `ExecutionInfo`."""
         ...
 
-    def require(self, step: "Step[T]") -> Awaitable[T]:
+    def require(self, step: "Step[T]") -> Coroutine[Any, Any, T]:
         """Perform a step and return its value."""
         ...
 
@@ -103,10 +104,11 @@ def current(what: str, mend: str) -> Performer:
 
 
 @frozen(slots=True, eq=False)
-class Step(Generic[T_co]):
+class Step(Coroutine[Any, Any, T_co]):
     """A named call that has not run yet. Awaiting it inside a handler performs it, once and for all.
 
-    Make one with `Step.of`, or with a function that `@zart_step` has decorated.
+    Make one with `Step.of`, or with a function that `@zart_step` has decorated. asyncio takes it for a coroutine: `gather`,
+    `create_task` and `TaskGroup` perform it as `await` does.
     """
 
     name: str
@@ -193,8 +195,31 @@ class Step(Generic[T_co]):
             NoActiveExecution: there is no execution around it.
             InsideStep: it was awaited inside a step's function.
         """
+        return self._performance().__await__()
+
+    def send(self, value: Any, /) -> NoReturn:
+        """Refuse to be driven by hand.
+
+        The tasks of a body await a step. Only those of other code drive it, and learn here that there is no execution.
+
+        Raises:
+            NoActiveExecution: there is no execution around it.
+            InsideStep: it is driven inside a step's function.
+            TypeError: it is driven in a body, and not by a task that asyncio has made.
+        """
+        self._performance().close()
+        raise TypeError(f"step {self.name!r} is not driven by hand; await it, or give it to asyncio.create_task")
+
+    def throw(self, error: Any, value: Any = None, trace: Any = None, /) -> NoReturn:
+        """Raise what is thrown into it: nothing has begun that could catch it."""
+        raise error if value is None else value
+
+    def close(self) -> None:
+        """Do nothing: nothing has begun."""
+
+    def _performance(self) -> Coroutine[Any, Any, T_co]:
         performer = current(f"step {self.name!r} was awaited", "start a handler that awaits it, or call its function")
-        return performer.require(self).__await__()
+        return performer.require(self)
 
 
 class ZartStep(ABC, Generic[T_co]):
@@ -215,7 +240,13 @@ class ZartStep(ABC, Generic[T_co]):
         """Do the work."""
 
     def as_step(self) -> Step[T_co]:
-        """Return the call that this object stands for."""
+        """Return the call that this object stands for.
+
+        Raises:
+            TypeError: it has no name, or a bad option.
+        """
+        if not hasattr(self, "name"):
+            raise TypeError(f"{type(self).__name__} is a step without a name; give its class one: name = 'name-of-the-step'")
         returns = type_argument(type(self), ZartStep, 0) if self.returns is UNSET else self.returns
         return Step(self.name, self.run, (), step_options(self.retry, self.timeout, self.timeout_scope, self.raises, returns))
 
@@ -227,20 +258,44 @@ class ZartStep(ABC, Generic[T_co]):
 AnyStep = Step[T] | ZartStep[T]
 
 
+def plain_step(step: AnyStep[T]) -> Step[T]:
+    """Return the call that a step of either sort stands for.
+
+    Raises:
+        TypeError: it is no step; a function that makes steps is none, nor is a class of steps.
+    """
+    if isinstance(step, Step):
+        return step
+    if isinstance(step, ZartStep):
+        return step.as_step()
+    mend = "call it" if callable(step) else "make one with Step.of(name, fn, *args)"
+    raise TypeError(f"a step is wanted here, not {step!r}; {mend}")
+
+
 def result_codec(fn: Callable[..., Any], options: StepOptions) -> Codec:
     """Return the codec of what `fn` returns.
 
     Raises:
-        TypeError: the declared type cannot be stored.
+        TypeError: the declared type cannot be stored, or `fn` cannot be called.
     """
+    if not callable(fn):
+        mend = "pass the function and its arguments, and do not call it" if isawaitable(fn) else "pass a function"
+        raise TypeError(f"a step calls a function, and this is of type {type(fn).__name__}; {mend}")
     return codec_for(return_type(fn) if options.returns is UNSET else options.returns)
 
 
 def type_argument(cls: type, generic: type, position: int) -> Any:
-    """Return the type argument that `cls` gives to a generic class it derives from; UNSET when it gives none."""
-    for ancestor in cls.__mro__:
-        for parent in ancestor.__dict__.get("__orig_bases__", ()):
-            if get_origin(parent) is generic:
-                argument = get_args(parent)[position]
-                return UNSET if isinstance(argument, TypeVar) else argument
+    """Return the type argument that `cls`, or a class above it, gives to a generic class; UNSET when none does."""
+    argument = _argument(cls, generic, position)
+    return UNSET if isinstance(argument, TypeVar) else argument
+
+
+def _argument(cls: type, generic: type, position: int) -> Any:
+    for parent in cls.__dict__.get("__orig_bases__", cls.__bases__):
+        origin, arguments = get_origin(parent) or parent, get_args(parent)
+        if origin is generic:
+            return arguments[position] if arguments else UNSET
+        if isinstance(origin, type) and issubclass(origin, generic):
+            given = dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+            return substituted(_argument(origin, generic, position), given)
     return UNSET

@@ -69,4 +69,5 @@ async def _found_again(client: DurableScheduler, execution_id: str, task_name: s
 
 def _canonical(text: str) -> str:
     """Return stored data in a form that is the same for the same data, in whatever order its keys stand."""
+    ANY.decode(text, "the data that it was started with")  # says so if there is no key to it
     return json.dumps(json.loads(text), sort_keys=True)

@@ -12,9 +12,10 @@ every run; and an exit that a task raises (`SystemExit`, `KeyboardInterrupt`) st
 
 import asyncio
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextvars import Context, ContextVar
 from itertools import count
+from types import CoroutineType
 from typing import Any, Protocol, cast
 from zlib import crc32
 
@@ -40,14 +41,16 @@ _ready_loops: "weakref.WeakSet[asyncio.AbstractEventLoop]" = weakref.WeakSet()
 class Turns:
     """Counts the callbacks queued for one body, and calls `at_rest` whenever there are none left."""
 
-    __slots__ = ("_at_rest", "_base", "_numbers", "_prune_at", "_queued", "_tasks")
+    __slots__ = ("_at_rest", "_base", "_prune_at", "_tasks", "numbers", "queued")
 
     def __init__(self, at_rest: Callable[[], None], name: str = "") -> None:
         self._at_rest = at_rest
         # The same in every process, unlike hash(); and far from other bodies' numbers: asyncio keeps all tasks in one set.
         self._base = crc32(name.encode(errors="surrogatepass")) << 16
-        self._queued: dict[int, asyncio.Handle] = {}
-        self._numbers = count()
+        self.queued: dict[int, asyncio.Handle] = {}
+        """The callbacks of the body that are in the loop's queue, by number."""
+        self.numbers: Iterator[int] = count()
+        """Gives callbacks and tasks their numbers."""
         # Strong references, since the loop itself holds weak ones.
         self._tasks: list[asyncio.Task[Any]] = []
         self._prune_at = _FEW
@@ -55,14 +58,14 @@ class Turns:
     @property
     def resting(self) -> bool:
         """Whether nothing of the body is queued. A cancelled callback never runs and does not count."""
-        for handle in self._queued.values():  # noqa: SIM110 # three times as fast as all(), and asked at every turn
+        for handle in self.queued.values():  # noqa: SIM110 # three times as fast as all(), and asked at every turn
             if not handle.cancelled():
                 return False
         return True
 
     def number(self) -> int:
         """Return a number for a task: higher than those before, and the same on replay."""
-        return self._base + next(self._numbers)
+        return self._base + next(self.numbers)
 
     def keep(self, task: asyncio.Task[Any]) -> None:
         """Keep a task of the body until it is done, or a while longer: a callback at the end of each would cost more."""
@@ -79,19 +82,8 @@ class Turns:
         """Say nothing more: the body's owner has let it go."""
         self._at_rest = _nobody
 
-    def queue(
-        self,
-        plain: Callable[..., asyncio.Handle],
-        callback: Callable[..., object],
-        arguments: tuple[Any, ...],
-        context: Context | None,
-    ) -> asyncio.Handle:
-        """Queue a callback of the body by the loop's own `call_soon`."""
-        key = next(self._numbers)
-        handle = self._queued[key] = plain(self._run, key, callback, arguments, context=context)
-        return handle
-
-    def _run(self, key: int, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    def run_queued(self, key: int, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+        """Call what was queued under a number; say so if it was the last."""
         try:
             callback(*arguments)
         except (SystemExit, KeyboardInterrupt) as exit_:
@@ -101,7 +93,7 @@ class Turns:
                     {"message": "exit in a callback of a body", "exception": exit_}
                 )
         finally:
-            queued = self._queued
+            queued = self.queued
             del queued[key]
             if not queued or self.resting:
                 self._at_rest()
@@ -123,6 +115,10 @@ class _BodyTask(asyncio.Task[Any]):
         return self._zart_number
 
 
+async def _awaiting(awaitable: Awaitable[Any]) -> Any:
+    return await awaitable
+
+
 def install(loop: asyncio.AbstractEventLoop) -> None:
     """Teach a loop to count; harmless when repeated. Loops without bodies in them behave as before."""
     if loop in _ready_loops:
@@ -136,11 +132,16 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         scope = get() if context is None else context.get(CURRENT)
         if scope is None or (turns := scope.turns) is None:
             return plain(callback, *arguments, context=context)
-        return turns.queue(plain, callback, arguments, context)
+        # Here and not in a method of its own: this happens at every turn of every body.
+        key = next(turns.numbers)
+        handle = turns.queued[key] = plain(turns.run_queued, key, callback, arguments, context=context)
+        return handle
 
     def make_task(loop: asyncio.AbstractEventLoop, coroutine: Any, context: Context | None = None, **options: Any) -> Any:
         scope = get() if context is None else context.get(CURRENT)
         if scope is not None and (turns := scope.turns) is not None:
+            if type(coroutine) is not CoroutineType and isinstance(coroutine, Awaitable):
+                coroutine = _awaiting(coroutine)  # a step: each task that performs it does so on its own
             return _BodyTask(coroutine, turns, loop=loop, context=context, **options)
         if factory is not None:
             return cast("Any", factory)(loop, coroutine, context=context, **options)

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
+from zart import signals
 from zart.clock import Clock, Instant, SystemClock, limited, pause
 from zart.config import WorkerConfig
 from zart.errors import SchedulerError, WorkerNotAlive
@@ -16,6 +16,7 @@ from zart.ids import Randomness, SystemRandomness
 from zart.journal import Journal
 from zart.membership import Membership
 from zart.observe import Observer, Unobserved
+from zart.pool import TaskPool
 from zart.records import SUSPECT, BeatReply, Demand, Held
 from zart.registry import Registry
 from zart.run import Run
@@ -63,10 +64,12 @@ class Worker:
         self.config: WorkerConfig = config or WorkerConfig()
         self.loop: asyncio.AbstractEventLoop
         """The one that it runs on, from its start."""
+        self.pool: TaskPool
+        """Runs the steps' functions, from its start."""
         self.clock: Clock = clock or SystemClock()
         self.randomness: Randomness = randomness or SystemRandomness()
         self.spawner: Spawner = spawner or ThreadSpawner()
-        self.observer: Observer = observer or Unobserved()
+        self.observer: Observer = observer or getattr(scheduler, "observer", None) or Unobserved()
         self.scheduler = scheduler
         self.journal: Journal = Journal(scheduler, self.clock, self.randomness, lambda: len(self._runs))
         self.payload_limit: int = self.config.payload_limit
@@ -106,6 +109,8 @@ class Worker:
         """Whether step functions may start."""
         self._serving: asyncio.Task[None] | None = None
         self._claiming = False
+        self._is_more = False
+        """Whether the last claim got all that it asked for, so that there may be more."""
         self._was_full = False
 
     @property
@@ -129,13 +134,9 @@ class Worker:
         Raises:
             SchedulerError: storage could not be reached at the start.
         """
-        handled = self._handle_signals()
-        try:
+        with signals.handled(self.stop):
             async with self:
                 await self._stopping.wait()
-        finally:
-            for each in handled:
-                asyncio.get_running_loop().remove_signal_handler(each)
 
     def stop(self) -> None:
         """Begin a graceful stop; the second call makes it a quick one."""
@@ -175,6 +176,7 @@ class Worker:
     async def join(self) -> None:
         """Register with storage and start saving."""
         self.loop = asyncio.get_running_loop()
+        self.pool = TaskPool(self.loop)
         install(self.loop)
         await self._membership.join()
         self._spawn(self.journal.run(), "zart-journal")
@@ -184,10 +186,11 @@ class Worker:
         free = self._free_slots()
         if self.config.claim_batch is not None:
             free = min(free, self.config.claim_batch)
-        self._claiming = True
+        self._claiming, self._is_more = True, False
         try:
             demand = self._demand(free)
             claims = await self.scheduler.claim(demand)
+            self._is_more = len(claims) >= free > 0
             if demand.worker != self.id:
                 return 0  # declared dead meanwhile: what it was given has been taken from it
             for claim in claims:
@@ -195,7 +198,7 @@ class Worker:
                 if (before := self._runs.get(claim.token.key)) is not None:
                     self._leaving.discard(before)  # let go, and claimed again before its last word was answered
                 run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
-                logger.info("execution %s is running", run.execution_id)
+                logger.info("execution %s is running", run.execution_id, extra=claim.tags)
                 run.start_safely()
         finally:
             self._claiming = False  # not before all are in the books: a beat in between would give them back
@@ -214,10 +217,12 @@ class Worker:
         for task in self._tasks:
             task.cancel()
         self._drop_all()
+        self.pool.close()
 
     async def leave(self) -> None:
         """Say goodbye: what is still held becomes due at once."""
         await self._within(GRACE, self._membership.leave())
+        self.pool.close()
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -287,7 +292,8 @@ class Worker:
         while not self._stopping.is_set():
             await self._slot.wait()
             try:
-                if await self.claim_due():
+                await self.claim_due()
+                if self._is_more:
                     await self._gather_slots()
                 elif not self._stopping.is_set():
                     await self._wait()
@@ -366,7 +372,7 @@ class Worker:
             await pause(self.clock, _UNWIND_ROUND)
         self.left_behind += 1
         logger.warning(
-            "the body of execution %s does not end when cancelled; it is left, and can save nothing", run.info.execution_id
+            "the body of execution %s does not end when cancelled; it is left", run.execution_id, extra=run.claim.tags
         )
         for task in run.remains():
             # Nobody's any more. asyncio.run would wait at its end for every task that it knows, and so for ever.
@@ -385,13 +391,3 @@ class Worker:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-    def _handle_signals(self) -> list[signal.Signals]:
-        handled: list[signal.Signals] = []
-        for each in (signal.SIGTERM, signal.SIGINT):
-            try:
-                asyncio.get_running_loop().add_signal_handler(each, self.stop)
-            except (NotImplementedError, RuntimeError, ValueError):
-                return handled  # not the main thread, or a platform without them: whoever runs us must stop us
-            handled.append(each)
-        return handled

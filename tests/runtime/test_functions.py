@@ -210,6 +210,105 @@ async def test_gathered_steps_run_side_by_side(harness: MakeHarness) -> None:
         assert await h.client.start_and_wait_for(meets, "x", None, "1s") == [0, 1, 2]
 
 
+async def test_asyncio_takes_steps_as_they_are(harness: MakeHarness) -> None:
+    calls: list[int] = []
+
+    @zart_step("double-{number}")
+    async def double(number: int) -> int:
+        calls.append(number)
+        return number * 2
+
+    class Seven(ZartStep[int]):
+        name = "seven"
+
+        async def run(self) -> int:
+            return 7
+
+    @zart_durable()
+    async def composes() -> list[Any]:
+        lone = asyncio.create_task(double(1), name="lone")
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(double(2)), group.create_task(Seven().as_step())]
+        found: list[Any] = [
+            await lone,
+            *(task.result() for task in tasks),
+            *await asyncio.gather(double(3), Seven().as_step().named("s")),
+        ]
+        done, late = await asyncio.wait([asyncio.ensure_future(double(4)), asyncio.create_task(zart.sleep("nap", "1h"))])
+        assert not late
+        found += sorted(task.result() or 0 for task in done)
+        return [*found, *[await each for each in asyncio.as_completed([double(5)])], await asyncio.shield(double(6))]
+
+    async with harness(composes) as h:
+        handle = await h.client.start_for(composes, "x", None)
+        await h.run_to_idle()
+        await h.kill()
+        await h.restart()
+        assert await handle.result("2h") == [2, 4, 7, 6, 7, 0, 8, 10, 12]
+    assert sorted(calls) == [1, 2, 3, 4, 5, 6]
+
+
+async def test_a_class_of_steps_is_a_task_too(harness: MakeHarness) -> None:
+    class Seven(ZartStep[int]):
+        name = "seven"
+
+        async def run(self) -> int:
+            return 7
+
+    @zart_durable()
+    async def starts() -> int:
+        seven: Any = Seven()  # a checker wants to see the coroutine: Seven().as_step()
+        return int(await asyncio.create_task(seven))
+
+    async with harness(starts) as h:
+        assert await h.client.start_and_wait_for(starts, "x", None, "1s") == 7
+
+
+async def test_one_step_in_two_tasks_is_one_name_twice(harness: MakeHarness) -> None:
+    step = Step.of("one", lambda: 1)
+
+    @zart_durable()
+    async def twice() -> list[str]:
+        tasks = [asyncio.create_task(step) for _ in range(2)]
+        return [str(each) for each in await asyncio.gather(*tasks, return_exceptions=True)]
+
+    async with harness(twice) as h:
+        first, second = await h.client.start_and_wait_for(twice, "x", None, "1s")
+    assert first == "1"
+    assert second.startswith("the name 'one' is used twice in one execution")
+
+
+async def test_a_step_is_not_driven_by_hand(harness: MakeHarness) -> None:
+    @zart_durable()
+    async def drives() -> str:
+        try:
+            Step.of("s", lambda: 1).send(None)
+        except TypeError as error:
+            return str(error)
+
+    async with harness(drives) as h:
+        handle = await h.client.start_for(drives, "x", None)
+        assert await handle.result("1s") == "step 's' is not driven by hand; await it, or give it to asyncio.create_task"
+        assert (await handle.record()).steps == ()
+
+
+async def test_a_task_of_a_step_inside_a_step_says_what_to_do(harness: MakeHarness) -> None:
+    async def on_the_loop() -> None:
+        await asyncio.create_task(Step.of("inner", lambda: 1))
+
+    def in_a_thread() -> None:
+        asyncio.run(Step.of("inner", lambda: 1))
+
+    @zart_durable()
+    async def nests() -> list[str]:
+        outer = [Step.of("loop", on_the_loop), Step.of("thread", in_a_thread)]
+        return [str(each) for each in await asyncio.gather(*outer, return_exceptions=True)]
+
+    async with harness(nests) as h:
+        for name, said in zip(("loop", "thread"), await h.client.start_and_wait_for(nests, "x", None, "1s"), strict=True):
+            assert f"'inner' was asked for inside the function of step '{name}'; steps do not nest" in said
+
+
 async def test_one_name_twice_is_refused_and_named_gives_another(harness: MakeHarness) -> None:
     @zart_step("once")
     def once() -> int:

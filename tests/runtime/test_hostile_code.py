@@ -291,3 +291,30 @@ async def test_an_event_whose_wait_was_cancelled_in_time_is_there_for_on_failure
         handle = await h.client.start_for(Cancels, "x", None)
         assert await handle.result("2h") == "took 7"
         assert [s.name for s in (await handle.record()).steps] == ["first", "e", "e"]
+
+
+async def test_a_lost_race_of_a_live_execution_is_shown_as_abandoned(harness: MakeHarness) -> None:
+    class Races(TaskHandler[None, str]):
+        async def run(self, ctx: TaskContext, data: None) -> str:
+            waits = [asyncio.create_task(ctx.wait_for_event(name)) for name in ("a", "b")]
+            waits.append(asyncio.create_task(ctx.sleep("limit", "1d")))
+            _, left = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for each in left:
+                each.cancel()
+            return str(await ctx.wait_for_event("c"))
+
+    async with harness(Races()) as h:
+        handle = await h.client.start_for(Races, "x", None)
+        await h.run_to_idle()
+        assert {each.name for each in (await handle.record()).waiting_for} == {"a", "b", "limit"}
+        await handle.send("b", 1)
+        for _ in range(2):
+            await h.run_to_idle()
+            record = await handle.record()
+            assert [each.name for each in record.waiting_for] == ["c"]
+            statuses = {"b": "completed", "a": "abandoned", "limit": "abandoned", "c": "waiting"}
+            assert {step.name: step.status for step in record.steps} == statuses
+            await h.kill()
+            await h.restart()
+        await handle.send("c", 2)
+        assert await handle.result("1s") == "2"

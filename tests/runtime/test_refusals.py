@@ -1,9 +1,10 @@
 """What is refused, and that each refusal is one clear error with nothing lost."""
 
 import math
+import re
 from datetime import date, datetime
 from pathlib import PurePath
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pytest
 from attrs import frozen
@@ -11,6 +12,7 @@ from attrs import frozen
 from tests.runtime.conftest import MakeHarness
 from zart import (
     DuplicateStepName,
+    DurableScheduler,
     ExecutionAlreadyExists,
     ExecutionFailed,
     ExecutionFinished,
@@ -27,9 +29,17 @@ from zart import (
     UnknownTask,
     WaitTimedOut,
     Worker,
+    ZartStep,
     connect,
     context,
+    require,
+    schedule,
+    step,
+    step_or,
+    step_or_else,
+    zart_step,
 )
+from zart.codec import codec_for
 
 
 class Echo(TaskHandler[Any, Any]):
@@ -93,6 +103,18 @@ async def test_what_is_no_datetime_is_refused(harness: MakeHarness, moment: Any)
                 await h.client.status("y")
 
 
+@pytest.mark.parametrize("handles", [None, 3, "one"])
+async def test_what_is_no_list_of_handles_is_refused(harness: MakeHarness, handles: Any) -> None:
+    class Waits(TaskHandler[None, None]):
+        async def run(self, ctx: TaskContext, data: None) -> None:
+            await ctx.wait(ctx.schedule(Step.of("one", _do_nothing)) if handles == "one" else handles)
+
+    async with harness(Waits()) as h:
+        handle = await h.client.start_for(Waits, "x", None)
+        with pytest.raises(ExecutionFailed, match="wait takes several handles, as a list, not"):
+            await handle.result("1s")
+
+
 @pytest.mark.parametrize("bad", [3, None, "handle"])
 async def test_what_is_no_handle_is_refused(harness: MakeHarness, bad: Any) -> None:
     class Waits(TaskHandler[None, None]):
@@ -103,6 +125,46 @@ async def test_what_is_no_handle_is_refused(harness: MakeHarness, bad: Any) -> N
         handle = await h.client.start_for(Waits, "x", None)
         with pytest.raises(ExecutionFailed, match="wait takes the handles that schedule has returned, not"):
             await handle.result("1s")
+
+
+class Named(ZartStep[None]):
+    name = "named"
+
+    async def run(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("bad", "mend"),
+    [
+        (zart_step("s")(_do_nothing), "not <step 's' of _do_nothing>; call it"),
+        (Named, "Named'>; call it"),
+        (_do_nothing, "; call it"),
+        (3, r"not 3; make one with Step\.of\(name, fn, \*args\)"),
+        (None, "not None; make one"),
+    ],
+)
+async def test_what_is_no_step_is_refused(harness: MakeHarness, bad: Any, mend: str) -> None:
+    class Asks(TaskHandler[None, list[str]]):
+        async def run(self, ctx: TaskContext, data: None) -> list[str]:
+            found = []
+            for operation in (require, step, schedule, ctx.require, ctx.outcome, ctx.schedule):
+                try:
+                    await operation(bad)  # type: ignore[misc]
+                except TypeError as error:
+                    found.append(str(error))
+            for operation in (step_or, step_or_else, ctx.step_or, ctx.step_or_else):
+                try:
+                    await operation(bad, str)
+                except TypeError as error:
+                    found.append(str(error))
+            return found
+
+    async with harness(Asks()) as h:
+        said = await h.client.start_and_wait_for(Asks, "x", None, "1s")
+    assert len(said) == 10
+    for each in said:
+        assert re.search(f"a step is wanted here, .*{mend}", each)
 
 
 @pytest.mark.parametrize("length", [253, 254, 255])
@@ -137,6 +199,54 @@ async def test_what_is_no_run_is_refused(harness: MakeHarness, run: Any) -> None
             with pytest.raises(ValueError, match="run must be a whole number from 1, not"):
                 await call
         assert (await h.client.status("x", 1)).run == 1
+
+
+async def test_what_asks_for_no_list_is_refused(harness: MakeHarness) -> None:
+    async with harness(Echo()) as h:
+        for asked, message in (
+            ({"status": "done"}, "status must be one of pending, running, waiting, completed, failed, cancelled, not 'done'"),
+            ({"status": 3}, "status must be one of .*, not 3"),
+            ({"task_name": 3}, "task name must be text, not int"),
+            ({"after": 3}, "after must be text, not int"),
+            ({"limit": "x"}, "limit must be a whole number from 1, not 'x'"),
+            ({"order": "up"}, "order must be 'asc' or 'desc', not 'up'"),
+        ):
+            with pytest.raises((ValueError, TypeError), match=message):
+                await h.client.list_executions(**asked)  # type: ignore[arg-type] # the point
+
+
+@pytest.mark.parametrize("item", [("x", "Echo"), "abc", 3, None])
+async def test_what_is_no_start_is_refused(harness: MakeHarness, item: Any) -> None:
+    async with harness(Echo()) as h:
+        with pytest.raises(TypeError, match=r"start_many takes tuples \(execution_id, task_name, data\), not"):
+            await h.client.start_many([item])
+
+
+async def test_a_bad_patience_or_type_is_refused_before_anything_happens(harness: MakeHarness) -> None:
+    async with harness(Echo()) as h:
+        with pytest.raises(ValueError, match="timeout: 'soon' is no duration"):
+            await h.client.start_and_wait_for(Echo, "x", 1, "soon")
+        with pytest.raises(ExecutionNotFound):
+            await h.client.status("x")
+        with pytest.raises(TypeError, match="values of type Opaque cannot be saved"):
+            await h.client.wait_completion("x", Opaque, "1s")
+
+
+async def test_a_run_that_is_not_there_is_named(harness: MakeHarness) -> None:
+    async with harness(Echo()) as h:
+        await h.client.start("x", "Echo", 1)
+        for call in (h.client.cancel("x", run=7), h.client.offer_event("x", "e", run=7), h.client.wait("x", 0, run=7)):
+            with pytest.raises(ExecutionNotFound, match="execution 'x' has no run 7"):
+                await call
+        for call in (h.client.cancel("y", run=7), h.client.offer_event("y", "e", run=7), h.client.wait("y", 0, run=7)):
+            with pytest.raises(ExecutionNotFound, match="no execution has the id 'y'"):
+                await call
+
+
+@pytest.mark.parametrize("bad", [None, "memory://", 3])
+def test_what_is_no_scheduler_is_refused_by_the_client(bad: Any) -> None:
+    with pytest.raises(TypeError, match=r"the client takes a scheduler, such as connect\('sqlite:///zart.db'\), not"):
+        DurableScheduler(bad)
 
 
 @pytest.mark.parametrize("bad", [3, None, b"x", ["x"]])
@@ -342,6 +452,127 @@ async def test_the_context_is_found_in_steps_and_their_threads(harness: MakeHarn
         assert await handle.result("1s") == [1, 5, 0]
 
 
+class Opaque:
+    pass
+
+
+def test_types_that_cannot_be_stored_are_refused_with_the_class() -> None:
+    with pytest.raises(TypeError, match="values of type Opaque cannot be saved"):
+
+        class Input(TaskHandler[Opaque, None]):
+            async def run(self, ctx: TaskContext, data: Opaque) -> None:
+                return None
+
+    with pytest.raises(TypeError, match=r"values of type Opaque cannot be saved"):
+
+        class Output(TaskHandler[None, list[Opaque]]):
+            async def run(self, ctx: TaskContext, data: None) -> list[Opaque]:
+                return []
+
+    with pytest.raises(TypeError, match="values of type Opaque cannot be saved"):
+
+        class Annotated(TaskHandler):  # type: ignore[type-arg] # the annotations say it
+            async def run(self, ctx: TaskContext, data: Opaque) -> None:
+                return None
+
+    with pytest.raises(TypeError, match="values of type Opaque cannot be saved"):
+
+        class Returns(TaskHandler):  # type: ignore[type-arg] # as above
+            async def run(self, ctx: TaskContext, data: None) -> Opaque:
+                return Opaque()
+
+
+def test_types_that_are_defined_later_are_looked_up_by_the_registry() -> None:
+    class Named(TaskHandler["Nowhere", None]):  # type: ignore[name-defined] # the point
+        async def run(self, ctx: TaskContext, data: Any) -> None:
+            return None
+
+    class Returns(TaskHandler):  # type: ignore[type-arg] # the annotations say it
+        async def run(self, ctx: "Unimported", data: int) -> "Later":  # type: ignore[name-defined] # noqa: F821 # the context's type is nobody's business
+            return Later()
+
+    with pytest.raises(TypeError, match=r"'Nowhere'.* is only named"):
+        Registry([Named()])
+    with pytest.raises(TypeError, match=r"the return annotation 'Later' of .*Returns.run cannot be resolved"):
+        Registry([Returns()])
+
+    @frozen
+    class Later:
+        number: int = 1
+
+    task = Registry([Returns()])["Returns"]
+    assert (task.data, task.output) == (codec_for(int), codec_for(Later))
+
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+
+
+async def test_types_are_found_through_generic_classes(harness: MakeHarness) -> None:
+    class Swapped(TaskHandler[In, list[Out]], Generic[Out, In]):
+        async def run(self, ctx: TaskContext, data: In) -> list[Out]:
+            return [self.make(data)]
+
+        def make(self, data: In) -> Out:
+            raise NotImplementedError
+
+    class Half(Swapped[int, In]):
+        pass
+
+    class Prices(Half[Line]):
+        def make(self, data: Line) -> int:
+            return data.price
+
+    async with harness(Prices()) as h:
+        assert await h.client.start_and_wait_for(Prices, "x", Line(3), "1s") == [3]
+        with pytest.raises(UndeclaredType, match="Line is declared"):
+            await h.client.start_for(Prices, "y", 3)  # type: ignore[misc]
+    task = Registry([Prices()])["Prices"]
+    assert (task.data, task.output) == (codec_for(Line), codec_for(list[int]))
+
+
+class Unready(Echo):
+    @property
+    def raises(self) -> Any:  # type: ignore[override] # only an instance can tell
+        return ValueError
+
+
+class Unresolved(TaskHandler[Any, "Nowhere"]):  # type: ignore[name-defined] # the point
+    async def run(self, ctx: TaskContext, data: Any) -> Any:
+        return data
+
+
+async def test_what_is_no_handler_is_refused_by_the_client(harness: MakeHarness) -> None:
+    bad: Any
+    async with harness(Echo()) as h:
+        for bad in ("Echo", Line, Echo().run, None):
+            for call in (h.client.start_for(bad, "x", 1), h.client.wait_for(bad, "x", 1)):
+                with pytest.raises(TypeError, match="a handler is wanted here, an instance or a subclass of TaskHandler, not"):
+                    await call
+        with pytest.raises(TypeError, match="raises takes exception classes, not <property"):
+            await h.client.start_for(Unready, "x", 1)
+        with pytest.raises(TypeError, match="Nowhere"):
+            await h.client.start_for(Unresolved, "x", 1)
+        with pytest.raises(ExecutionNotFound):
+            await h.client.status("x")
+
+
+def test_one_of_retry_and_max_retries_may_replace_the_other() -> None:
+    class Retries(Echo):
+        retry = RetryConfig.fixed(5, "1s")
+
+    class Counts(Retries):
+        retry = None
+        max_retries = 3
+
+    class Policy(Counts):
+        retry = RetryConfig.none()
+        max_retries = 0
+
+    registry = Registry([Retries(), Counts(), Policy()])
+    assert [task.retry.max_retries for task in registry] == [5, 3, 0]
+
+
 def test_handlers_are_checked_when_they_are_made_and_registered() -> None:
     with pytest.raises(TypeError, match="both retry and max_retries"):
 
@@ -352,6 +583,8 @@ def test_handlers_are_checked_when_they_are_made_and_registered() -> None:
             async def run(self, ctx: TaskContext, data: None) -> None:
                 return None
 
+    with pytest.raises(TypeError, match="handlers come several at a time, as a list, not <"):
+        Registry(Echo())  # type: ignore[arg-type]
     registry = Registry([Echo()])
     with pytest.raises(ValueError, match="'Echo' is registered already"):
         registry.register(Echo())
@@ -360,16 +593,6 @@ def test_handlers_are_checked_when_they_are_made_and_registered() -> None:
         registry.register(Echo)  # type: ignore[arg-type]
     with pytest.raises(UnknownTask, match="Echo, other"):
         registry["missing"]
-
-    class Opaque:
-        pass
-
-    class Unstorable(TaskHandler[Opaque, None]):
-        async def run(self, ctx: TaskContext, data: Opaque) -> None:
-            return None
-
-    with pytest.raises(TypeError):
-        registry.register(Unstorable())
 
 
 async def test_a_worker_needs_handlers(harness: MakeHarness) -> None:

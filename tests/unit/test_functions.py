@@ -1,8 +1,11 @@
 """`@zart_durable`, `@zart_step` and the free functions where there is no execution around them."""
 
+import asyncio
 import inspect
+import sys
 from datetime import date
 from functools import partial, wraps
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -10,7 +13,7 @@ from attrs import frozen
 
 import zart
 import zart.testing
-from zart import InsideStep, NoActiveExecution, Registry, RetryConfig, Step, TaskHandler, zart_durable, zart_step
+from zart import InsideStep, NoActiveExecution, Registry, RetryConfig, Step, TaskHandler, ZartStep, zart_durable, zart_step
 from zart.calls import is_coroutine_function
 from zart.codec import codec_for
 from zart.registry import data_codec, output_codec
@@ -24,6 +27,10 @@ class Order:
 
 async def charge(order: Order, day: date = date(2026, 1, 2), *, currency: str = "EUR") -> str:
     return f"{order.total} {currency} on {day}"
+
+
+def add(one: int, other: int) -> int:
+    return one + other
 
 
 # ---- steps ----------------------------------------------------------------------------------------------------------
@@ -109,7 +116,7 @@ def test_arguments_that_do_not_fit_any_signature_are_refused(fn: Any, args: Any)
         factory(*args)
 
 
-@pytest.mark.parametrize("template", ["charge-{nobody}", "{}", "{0}", "{nobody.id}", "{nobody[0]}"])
+@pytest.mark.parametrize("template", ["charge-{nobody}", "{}", "{0}", "{nobody.id}", "{nobody[0]}", "{day:{nobody}}"])
 def test_a_field_that_is_no_parameter_is_refused_at_once(template: str) -> None:
     with pytest.raises(ValueError, match="the parameters of charge are: order, day, currency"):
         zart_step(template)(charge)
@@ -152,6 +159,58 @@ def test_options_are_checked_at_once_and_reach_the_step() -> None:
         zart_step(charge)
 
 
+def generate() -> Any:
+    yield 1
+
+
+async def generate_on_the_loop() -> Any:
+    yield 1
+
+
+class Generates:
+    def __call__(self) -> Any:
+        yield 1
+
+
+@pytest.mark.parametrize(
+    ("fn", "message"),
+    [
+        (generate, "generate is a generator function, and what it yields cannot be saved; return a list instead"),
+        (generate_on_the_loop, "generate_on_the_loop is a generator function"),
+        (partial(generate), "is a generator function"),
+        (Generates(), "is a generator function"),
+        (staticmethod(add), "write @staticmethod above @zart_step, not below: add is decorated as a staticmethod"),
+        (classmethod(add), "write @classmethod above @zart_step, not below"),
+        (zart_step("s")(add), "add is made into a step already"),
+        (zart_step("s")(add)(1, 2), "zart_step decorates functions, and Step.* is none"),
+        (property(add), "zart_step decorates functions"),
+        (3, "zart_step decorates functions, and 3 is none"),
+        (min, "the parameters of min cannot be told; call it in a function of your own"),
+    ],
+)
+def test_what_makes_no_steps_is_refused_by_the_decorator(fn: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        zart_step("s")(fn)
+
+
+async def test_a_step_object_calls_a_function() -> None:
+    called = charge(Order("o-1", 7))
+    with pytest.raises(TypeError, match="this is of type coroutine; pass the function and its arguments, and do not call it"):
+        Step.of("s", called)
+    with pytest.raises(TypeError, match="this is of type int; pass a function"):
+        Step.of("s", 3)
+    called.close()
+
+
+def test_a_class_of_steps_without_a_name_is_told_so() -> None:
+    class Nameless(ZartStep[int]):
+        async def run(self) -> int:
+            return 1
+
+    with pytest.raises(TypeError, match="Nameless is a step without a name; give its class one"):
+        Nameless().as_step()
+
+
 def test_a_result_that_cannot_be_saved_is_refused_at_once() -> None:
     with pytest.raises(TypeError, match="cannot be saved"):
 
@@ -163,6 +222,20 @@ def test_a_result_defined_further_down_is_looked_up_by_the_first_call() -> None:
     namespace: dict[str, Any] = {"zart_step": zart_step, "frozen": frozen}
     exec("@zart_step('later')\ndef later() -> 'Later': ...\n@frozen\nclass Later:\n    a: int\nstep = later()", namespace)
     assert namespace["step"].codec is codec_for(namespace["Later"])
+
+
+def test_a_result_with_parts_defined_further_down_is_looked_up_by_the_first_call() -> None:
+    namespace: dict[str, Any] = {"zart_step": zart_step, "frozen": frozen, "__name__": "part"}
+    exec("@frozen\nclass Whole:\n    part: 'Part'\n@zart_step('later')\ndef later() -> Whole: ...", namespace)
+    with pytest.raises(TypeError, match="an annotation of Whole cannot be resolved"):
+        namespace["later"]()
+    module = ModuleType("part")
+    module.__dict__.update(namespace, Part=Order)
+    sys.modules["part"] = module
+    try:
+        assert namespace["later"]().codec is codec_for(namespace["Whole"])
+    finally:
+        del sys.modules["part"]
 
 
 def test_in_a_class_steps_are_methods() -> None:
@@ -178,6 +251,69 @@ def test_in_a_class_steps_are_methods() -> None:
     steps = [one.pay("x"), two.pay("y")]
     assert [(step.name, step.fn(*step.args)) for step in steps] == [("pay-x", "one pays x"), ("pay-y", "two pays y")]
     assert Bank.pay.fn(one, "z") == "one pays z"
+    assert list(inspect.signature(one.pay).parameters) == ["order_id"]
+
+
+def test_the_name_of_a_methods_step_may_speak_of_its_object() -> None:
+    class Bank:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        @zart_step("{self.name}-pays-{amount}-{unit}")
+        def pay(self, amount: int, *, unit: str = "EUR") -> str:
+            return f"{self.name} {amount} {unit}"
+
+        @classmethod
+        @zart_step("{cls.__name__}-opens-{number}")
+        def open(cls, number: int) -> str:
+            return f"{cls.__name__} {number}"
+
+        @staticmethod
+        @zart_step("add-{number}")
+        def add(number: int) -> int:
+            return number + 1
+
+    class Big(Bank):
+        pass
+
+    bank = Bank("one")
+    steps: list[Step[Any]] = [
+        bank.pay(1),
+        bank.pay(amount=2, unit="CHF"),
+        Bank.pay(bank, 3),
+        Big.open(4),
+        bank.open(5),
+        Bank.add(6),
+        bank.add(7),
+    ]
+    assert [(step.name, step.fn(*step.args)) for step in steps] == [
+        ("one-pays-1-EUR", "one 1 EUR"),
+        ("one-pays-2-CHF", "one 2 CHF"),
+        ("one-pays-3-EUR", "one 3 EUR"),
+        ("Big-opens-4", "Big 4"),
+        ("Bank-opens-5", "Bank 5"),
+        ("add-6", 7),
+        ("add-7", 8),
+    ]
+    wrong: Any = bank.pay
+    with pytest.raises(TypeError, match="too many positional arguments"):
+        wrong(1, 2)
+
+
+class Adder:
+    def __call__(self, one: int, other: int = 1) -> int:
+        return one + other
+
+
+@pytest.mark.parametrize("fn", [Adder(), partial(add, other=1), partial(add, 1)])
+def test_whatever_can_be_called_makes_steps_and_no_methods(fn: Any) -> None:
+    class Holder:
+        step = zart_step("s")(fn)
+
+    step = Holder().step(2)
+    assert isinstance(step.fn, type(fn))
+    assert step.fn(*step.args) == 3
+    assert step.codec is codec_for(int)
 
 
 def test_a_factory_shows_what_it_is_made_of() -> None:
@@ -268,12 +404,19 @@ async def good(data: Any, failure: Any) -> None: ...
         (lambda: zart_durable()(two), "two must take one argument, the input, or none"),
         (lambda: zart_durable()(keyword), "keyword must take one argument, the input, or none"),
         (lambda: zart_durable()(sync), "sync must be an async function"),
+        (lambda: zart_durable()(generate_on_the_loop), "generate_on_the_loop is a generator function"),
+        (lambda: zart_durable()(staticmethod(checkout)), "write @staticmethod above @zart_durable, not below"),
+        (lambda: zart_durable()(zart_step("s")(checkout)), "checkout is made into a step already"),
+        (lambda: zart_durable()(3), "zart_durable decorates functions, and 3 is none"),
         (lambda: zart_durable(checkout), r"write @zart_durable\(\) above checkout"),
         (lambda: zart_durable("x", max_retries=1, retry=RetryConfig.none()), "both retry and max_retries"),
         (lambda: zart_durable("x", on_failure=sync), "on_failure must be an async function"),
         (lambda: zart_durable("x", on_failure=checkout), r"on_failure checkout must take \(data, failure\)"),
         (lambda: zart_durable("")(checkout), "task name"),
-        (lambda: zart_durable()(partial(checkout)), "task name"),
+        (
+            lambda: zart_durable()(partial(checkout)),
+            r"has no name to be the task name; write zart_durable\('name-of-the-task'\)",
+        ),
     ],
 )
 def test_what_cannot_be_a_handler_is_refused_at_once(make: Any, message: str) -> None:
@@ -360,6 +503,28 @@ async def test_a_step_outside_an_execution_says_what_to_do() -> None:
         await Step.of("s", _one)
     with pytest.raises(NoActiveExecution, match=r"zart.context\(\) was called outside an execution"):
         zart.context()
+
+
+async def test_a_task_of_a_step_outside_an_execution_says_what_to_do() -> None:
+    for make in (asyncio.create_task, asyncio.ensure_future, asyncio.gather):
+        with pytest.raises(NoActiveExecution, match="step 's' was awaited outside an execution; start a handler"):
+            await make(Step.of("s", _one))
+    task = asyncio.create_task(Step.of("s", _one))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(TypeError, match="Passing coroutines is forbidden"):
+        await asyncio.wait([Step.of("s", _one)])
+
+
+def test_a_step_run_outside_an_execution_says_what_to_do() -> None:
+    with pytest.raises(NoActiveExecution, match="step 's' was awaited outside an execution; start a handler"):
+        asyncio.run(Step.of("s", _one))
+
+
+async def test_a_step_run_by_a_thread_outside_an_execution_says_what_to_do() -> None:
+    with pytest.raises(NoActiveExecution, match="step 's' was awaited outside an execution; start a handler"):
+        await asyncio.to_thread(asyncio.run, Step.of("s", _one))
 
 
 @pytest.mark.parametrize("name", CALLS)

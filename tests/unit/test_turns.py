@@ -1,7 +1,7 @@
 """A body rests when nothing of it is queued, and not a turn earlier."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from contextvars import copy_context
 from typing import Any
 
@@ -101,3 +101,31 @@ async def test_what_is_no_body_is_not_counted() -> None:
     await asyncio.create_task(asyncio.sleep(0))
     assert turns.resting
     assert len(rests) == seen
+
+
+async def test_a_task_of_a_body_takes_whatever_can_be_awaited() -> None:
+    class Answers:
+        def __await__(self) -> Generator[Any, None, int]:
+            yield from asyncio.sleep(0).__await__()
+            return 42
+
+    answers: Any = Answers()
+
+    async def body() -> list[int]:
+        tasks = [asyncio.create_task(answers) for _ in range(2)]
+        return [await task for task in tasks]
+
+    _, task = play(body, [], ["moving"])
+    assert await task == [42, 42]
+    with pytest.raises(TypeError, match="a coroutine was expected"):
+        await asyncio.create_task(answers)  # outside a body nothing is different
+
+
+async def test_a_task_of_a_body_refuses_what_cannot_be_awaited() -> None:
+    async def body() -> None:
+        nothing: Any = 3
+        with pytest.raises(TypeError, match="a coroutine was expected"):
+            await asyncio.create_task(nothing)
+
+    _, task = play(body, [], ["moving"])
+    await task

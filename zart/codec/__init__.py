@@ -13,7 +13,17 @@ An `int` is taken where `float` is declared, as PEP 484 has it, if a float equal
 aware `datetime` keeps its offset, not the name of its zone.
 """
 
+from zart.codec.classes import UnresolvedType, substituted
 from zart.codec.codec import ANY, Codec, check_size, codec_for
 from zart.codec.returns import parameter_type, return_type
 
-__all__ = ["ANY", "Codec", "check_size", "codec_for", "parameter_type", "return_type"]
+__all__ = [
+    "ANY",
+    "Codec",
+    "UnresolvedType",
+    "check_size",
+    "codec_for",
+    "parameter_type",
+    "return_type",
+    "substituted",
+]

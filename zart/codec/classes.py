@@ -24,6 +24,10 @@ MISSING = "is missing"
 """What is wrong with an object that lacks a required key."""
 
 
+class UnresolvedType(TypeError):
+    """A type is only named, and nothing of that name can be found; perhaps it is defined later."""
+
+
 @attrs.define
 class Attribute:
     """One attribute of a class: its name, the name of its parameter, and what its type is."""
@@ -106,7 +110,7 @@ def _of_typed_dict(kind: type, arguments: Sequence[Any]) -> Iterator[Attribute]:
         required = qualifier == "Required"
         if qualifier is None:
             required = name in kind.__required_keys__  # type: ignore[attr-defined] # a TypedDict has them
-        yield Attribute(name, name, _with(hint, given), required)
+        yield Attribute(name, name, substituted(hint, given), required)
 
 
 def _qualifier(hint: Any) -> str | None:
@@ -129,7 +133,7 @@ def _hints(kind: type, arguments: Sequence[Any]) -> dict[str, Any]:
         own = inspect.get_annotations(owner)
         if own:
             resolved = _resolved(owner, {kind.__name__: kind})
-            hints |= {name: _with(resolved[name], given.get(owner, {})) for name in own}
+            hints |= {name: substituted(resolved[name], given.get(owner, {})) for name in own}
     return hints
 
 
@@ -139,7 +143,7 @@ def _trace(kind: type, arguments: Sequence[Any], given: dict[type, dict[Any, Any
     for parent in vars(kind).get("__orig_bases__", kind.__bases__):
         origin = get_origin(parent) or parent
         if isinstance(origin, type) and origin is not typing.Generic:
-            _trace(origin, [_with(each, variables) for each in get_args(parent)], given)
+            _trace(origin, [substituted(each, variables) for each in get_args(parent)], given)
 
 
 def _resolved(owner: type, known: dict[str, Any]) -> dict[str, Any]:
@@ -149,12 +153,13 @@ def _resolved(owner: type, known: dict[str, Any]) -> dict[str, Any]:
     try:
         return typing.get_type_hints(owner, localns=names, include_extras=True)
     except (NameError, AttributeError, SyntaxError, TypeError) as error:
-        raise TypeError(
+        raise UnresolvedType(
             f"an annotation of {owner.__name__} cannot be resolved: {error}; import the name where the class is defined"
         ) from None
 
 
-def _with(hint: Any, given: Mapping[Any, Any]) -> Any:
+def substituted(hint: Any, given: Mapping[Any, Any]) -> Any:
+    """Return a hint with its type variables replaced by what they stand for; the unknown ones stay."""
     if isinstance(hint, TypeVar):
         return given.get(hint, hint)
     variables = () if isinstance(hint, type) and get_origin(hint) is None else getattr(hint, "__parameters__", ())

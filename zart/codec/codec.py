@@ -4,7 +4,8 @@ from typing import Any
 
 from zart.codec.shapes import name_of, shape_of
 from zart.codec.text import TAG, Mismatch, read, show, too_deep, write
-from zart.errors import DeserializationError, PayloadTooLarge, UndeclaredType
+from zart.errors import DeserializationError, PayloadTooLarge, SealedPayload, UndeclaredType
+from zart.payloads import why_sealed
 
 _KEPT = 10_000
 _RETURNED = ("the result", "the value")
@@ -46,6 +47,7 @@ class Codec:
 
         Raises:
             DeserializationError: the text is no JSON or not of the declared type; the message has the path of the wrong field.
+            SealedPayload: it went through a payload codec, and there is none here that opens it.
         """
         try:
             raw = read(text)
@@ -57,6 +59,8 @@ class Codec:
             wrong = too_deep()
         except BaseException as error:  # noqa: BLE001 # SystemExit too: hashes and converters are users' code
             wrong = Mismatch("", None, f"cannot be read: {type(error).__name__}: {error}")
+        if (why := why_sealed(text)) is not None:
+            raise SealedPayload(f"{what} {why}")
         said = f" {wrong.reason}" if wrong.reason else f": expected {wrong.expected}, found {show(wrong.value)}"
         raise DeserializationError(wrong.place(what) + said)
 

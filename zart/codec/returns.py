@@ -7,6 +7,8 @@ import typing
 from collections.abc import Awaitable, Callable
 from typing import Any, get_args, get_origin
 
+from zart.codec.classes import UnresolvedType
+
 _ABSENT: Any = object()
 _known: dict[tuple[types.CodeType, Any], Any] = {}
 
@@ -102,9 +104,9 @@ def _evaluated(function: Any, declared: Any, what: str) -> Any:
         raise _unresolved(function, what, error) from None
 
 
-def _unresolved(function: Any, what: str, error: Exception) -> TypeError:
+def _unresolved(function: Any, what: str, error: Exception) -> UnresolvedType:
     mend = ", or pass returns=" if "return" in what else ""
-    return TypeError(
+    return UnresolvedType(
         f"the {what} of {function.__qualname__} cannot be resolved: {error}; "
         f"import the name where the function is defined{mend}"
     )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
-from zart.codec.classes import OBJECT, attributes_of, is_typed_dict, pydantic_shape, typed_dict_shape
+from zart.codec.classes import OBJECT, UnresolvedType, attributes_of, is_typed_dict, pydantic_shape, typed_dict_shape
 from zart.codec.containers import dict_shape, optional_shape, series_shape, tuple_shape, union_shape
 from zart.codec.leaves import LEAVES, RAW, Shape, enum_shape, literal_shape
 from zart.codec.objects import class_shape
@@ -162,7 +162,7 @@ def _unbuilt(_: Any) -> NoReturn:
 
 def _unsupported(hint: Any) -> TypeError:
     if isinstance(hint, str | typing.ForwardRef):
-        return TypeError(f"the type {hint!r} is only named; import it and pass the type itself")
+        return UnresolvedType(f"the type {hint!r} is only named; import it and pass the type itself")
     return TypeError(
         f"values of type {name_of(hint)} cannot be saved; use an attrs class, a dataclass, a pydantic model, a standard type "
         "such as datetime, Decimal or set, or plain JSON values"

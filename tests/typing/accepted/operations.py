@@ -167,6 +167,11 @@ async def step_objects(ctx: TaskContext) -> None:
     assert_type(await zart.wait([handle]), list[StepOutcome[Charge]])
     assert_type([outcome.unwrap() for outcome in await ctx.wait([ctx.schedule(step)])], list[Charge])
     assert_type(await asyncio.gather(step, counting("x")), tuple[Charge, int])
+    assert_type(await asyncio.create_task(step), Charge)
+    assert_type(await asyncio.ensure_future(counting("x")), int)
+    async with asyncio.TaskGroup() as group:
+        assert_type(group.create_task(counting("x")), asyncio.Task[int])
+        assert_type(group.create_task(Class().as_step(), name="class"), asyncio.Task[Charge])
     print(await step, await zart.require(step), await zart.step_or(counting("x"), 0))
     wider: Charge | None = await ctx.require(step)
     some: list[StepHandle[Charge | int]] = [zart.schedule(step), zart.schedule(counting("x"))]

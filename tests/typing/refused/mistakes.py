@@ -4,6 +4,7 @@ The mark says what mypy calls the mistake; pyright reads it as well.
 """
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
+import asyncio
 from typing import Any
 
 from attrs import frozen
@@ -150,6 +151,8 @@ async def step_objects() -> None:
     text: str = await charging("o", 1)  # type: ignore[assignment]
     some: int = await zart.step_or(charging("o", 1), None)  # type: ignore[arg-type]
     await zart.require(charging)  # type: ignore[arg-type]
+    await asyncio.create_task(charging)  # type: ignore[arg-type]
+    await asyncio.wait([charging("o", 1)])  # type: ignore[type-var]
     await zart.require(count)  # type: ignore[arg-type]
     await zart.wait([charging("o", 1)])  # type: ignore[arg-type]
     print(text, some)

@@ -1,0 +1,83 @@
+"""What a client sends to storage: starts and events, checked and encoded."""
+
+from datetime import datetime
+from typing import Any
+
+from attrs import frozen
+
+from zart.clock import instant, micros
+from zart.codec import ANY, Codec, check_size, codec_for
+from zart.durations import Duration, to_timedelta
+from zart.ids import Randomness, check_name, check_number
+from zart.records import Event, NewExecution, Reuse
+
+
+@frozen
+class Outgoing:
+    """Makes what is sent, of at most `payload_limit` bytes each."""
+
+    payload_limit: int
+    randomness: Randomness
+
+    def start(
+        self,
+        execution_id: str,
+        task_name: str,
+        codec: Codec,
+        data: Any,
+        delay: Duration | None,
+        at: datetime | None,
+        queue: str | None,
+        reuse: str,
+        start_key: str | None,
+    ) -> NewExecution:
+        """Return a start.
+
+        Raises:
+            TypeError: an id, name or key that is no text, an `at` that is no datetime; data that cannot be saved.
+            ValueError: a bad id, name, duration or reuse; both `delay` and `at`; a naive `at`; data that is too large.
+        """
+        check_name(execution_id, "execution id")
+        if delay is not None and at is not None:
+            raise ValueError("give delay or at, not both")
+        if reuse not in tuple(Reuse):
+            raise ValueError(f"reuse must be 'ended', 'failed' or 'never', not {reuse!r}")
+        return NewExecution(
+            execution_id,
+            check_name(task_name, "task name"),
+            self._encoded(codec, data, f"the data of execution {execution_id!r}"),
+            self._key(start_key, "start_key"),
+            "default" if queue is None else check_name(queue, "queue"),
+            Reuse(reuse),
+            None if delay is None else micros(to_timedelta(delay, "delay")),
+            None if at is None else instant(at, "at"),
+        )
+
+    def event(self, execution_id: str, event_name: str, payload: Any, event_id: str | None, run: int | None) -> Event:
+        """Return an event; raises as `start` does."""
+        check_name(execution_id, "execution id")
+        check_name(event_name, "event name")
+        text = self._encoded(event_codec(payload), payload, f"the payload of event {event_name!r}")
+        return Event(execution_id, event_name, text, self._key(event_id, "event_id"), check_run(run))
+
+    def _encoded(self, codec: Codec, value: Any, what: str) -> str:
+        text, _ = codec.through(value, what)
+        check_size(text, self.payload_limit, what)
+        return text
+
+    def _key(self, given: str | None, what: str) -> str:
+        return str(self.randomness.uuid()) if given is None else check_name(given, what)
+
+
+def check_run(run: int | None) -> int | None:
+    """Return the number of a run, or None for the current one.
+
+    Raises:
+        ValueError: anything else.
+    """
+    return None if run is None else check_number(run, "run")
+
+
+def event_codec(payload: Any) -> Codec:
+    """Return the codec for a payload whose type only the sender knows: its own class when that is no JSON type."""
+    return ANY if payload is None or type(payload) in (bool, int, float, str, list, dict) else codec_for(type(payload))
