@@ -12,8 +12,9 @@ when it waits without a deadline, and after its end.
     the order of the starts; one id twice in one call is two starts in that order.
 2.  `claim` returns at most `limit` executions of the queues and tasks asked for, those due longest first, never one to two
     callers, never waiting for another caller. A worker that is not registered, was declared dead, or whose lease has passed
-    gets `WorkerNotAlive`. Each claimed execution gets `fence + 1`, status running, this worker, `due_at` None, its first
-    `started_at` and, if its task has one, its deadline; and comes with its input, all its records and all its mail.
+    gets `WorkerNotAlive`. Each claimed execution gets a higher fence than it ever had, status running, this worker, `due_at`
+    None, its first `started_at` and, if its task has one, its deadline; and comes with its input, all its records and all its
+    mail. A claim may be forgotten in a crash of storage until its holder has said something; its fence must not come again.
     `Claim.seen` is the last mail really carried. At most `suspects` of them have `SUSPECT` or more crashes.
 3.  `commit` is atomic per call, and answers in the order of the commits. A commit whose token's fence is not the stored one, or
     whose execution is not running, is *lost*: nothing of it is applied, the others are. A record whose `seq` the run already
@@ -51,6 +52,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 from zart.records import (
+    Backlog,
     BeatReply,
     Claim,
     Commit,
@@ -132,6 +134,15 @@ class Inspector(Protocol):
 
     async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
+        ...
+
+
+@runtime_checkable
+class Queued(Protocol):
+    """A storage that knows how much is due without looking at all that it holds: for metrics."""
+
+    async def backlog(self) -> Backlog:
+        """Return how much is due and claimed by nobody."""
         ...
 
 

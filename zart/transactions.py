@@ -120,10 +120,13 @@ class TransactionCall(StepCall):
         if self._line is None:
             super().abandon()
 
-    async def _call(self) -> None:
+    async def carry_out(self) -> None:
+        """Call the function in a transaction, and settle with what it comes to."""
+        if self.settled:
+            return  # abandoned before it began
         asked_in = self.context  # to settle lets go of it, and there may be another attempt
         try:
-            error = await self._carry_out()
+            error = await self._transact()
             self.task = None
             line, self._line = self._line, None
             if line is not None:
@@ -143,7 +146,7 @@ class TransactionCall(StepCall):
         except Exception as error:  # noqa: BLE001 # as for any step
             self._settle_unseen(error)
 
-    async def _carry_out(self) -> BaseException | None:
+    async def _transact(self) -> BaseException | None:
         """Return what has gone wrong, if anything."""
         self._begun = False
         try:

@@ -12,6 +12,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.differential.machine import Machine
 from zart.schedulers.memory import InMemoryScheduler
+from zart.schedulers.mysql import MySqlScheduler
 from zart.schedulers.postgres import PostgresScheduler
 from zart.schedulers.sqlite import SqliteScheduler
 from zart.testing.simulation import BUGS
@@ -56,6 +57,22 @@ def test_postgres(postgres_server):
 
         async def reopen(clock):
             return PostgresScheduler(postgres_server.dsn, schema=schema, clock=clock)
+
+        return Machine(reopen)
+
+    run_state_machine_as_test(machine, settings=stories(20))
+
+
+@pytest.mark.timeout(3600 if os.environ.get("ZART_STORIES") else 120)
+@pytest.mark.parametrize("server", ["mariadb_server", "mysql_server"])
+def test_mysql(server, request):
+    url = request.getfixturevalue(server).url
+
+    def machine():
+        prefix = f"differential_{next(_numbers)}_"
+
+        async def reopen(clock):
+            return MySqlScheduler(url, prefix=prefix, clock=clock)
 
         return Machine(reopen)
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import asyncmy
 import pytest
 from attrs import define, field
 from sqlalchemy import text
@@ -33,11 +34,12 @@ from zart import (
 from zart.outbox import Outbox
 from zart.records import Commit, Committed, Fate, StepRecord, Token
 from zart.scheduler import Bound
+from zart.schedulers.mysql import MySqlScheduler
 from zart.status import Phase, StepKind
 from zart.testing import Harness
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 def harness(request: pytest.FixtureRequest, make_harness: Callable[[str], MakeHarness]) -> MakeHarness:
     """Return a function that makes a harness on a storage with transactions."""
     return make_harness(request.param)
@@ -75,9 +77,15 @@ async def seats(harness: Harness) -> list[str]:
 async def opened(harness: Harness) -> AsyncIterator[Harness]:
     """Enter a harness and make the user's table."""
     async with harness:
-        async with harness.scheduler.transaction(timedelta(seconds=5)) as (connection, _):  # type: ignore[attr-defined] # as above
-            await connection.execute(text("DROP TABLE IF EXISTS bookings"))  # an earlier test's, where all share a database
-            await connection.execute(text("CREATE TABLE bookings (seat VARCHAR(40) PRIMARY KEY)"))
+        made = ["DROP TABLE IF EXISTS bookings", "CREATE TABLE bookings (seat VARCHAR(40) PRIMARY KEY)"]  # all share a database
+        if isinstance(harness.scheduler, MySqlScheduler):  # where a table is made in no transaction
+            async with await asyncmy.connect(**harness.scheduler._server.arguments()) as session, session.cursor() as cursor:
+                for each in ["SET sql_notes = 0", *made]:
+                    await cursor.execute(each)
+        else:
+            async with harness.scheduler.transaction(timedelta(seconds=5)) as (connection, _):  # type: ignore[attr-defined] # as above
+                for each in made:
+                    await connection.execute(text(each))
         yield harness
 
 

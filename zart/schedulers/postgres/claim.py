@@ -20,7 +20,7 @@ class Handed:
     claims: list[Claim]
     now: Instant
     due_at: Instant | None
-    """When the next execution is due that this demand could take; known only of a claim that got nothing."""
+    """When the next execution is due that this demand could take; known only of a claim that got less than it asked for."""
 
 
 async def claim(talk: Talk, demand: Demand) -> Handed:

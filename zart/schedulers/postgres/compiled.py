@@ -56,3 +56,9 @@ def find(query: Query) -> Compiled:
 def count(query: Query) -> Compiled:
     """Return the statement for how many current runs there are, by status."""
     return Compiled.of(statements.count(query))
+
+
+@cache
+def backlog() -> Compiled:
+    """Return the statement for how much is due."""
+    return Compiled.of(statements.backlog(_NOW))

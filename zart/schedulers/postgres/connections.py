@@ -7,7 +7,7 @@ waits for nobody else's. What was opened on a loop is closed when the scheduler 
 import asyncio
 import contextvars
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from threading import Lock
 from typing import Any, TypeAlias, TypeVar
@@ -19,6 +19,7 @@ from zart.clock import Clock, Instant, SystemClock, pause
 from zart.errors import NotSupported, StorageUnavailable
 from zart.ids import Randomness, SystemRandomness
 from zart.schedulers.postgres.faults import Passing, of_storage
+from zart.schedulers.postgres.inside import is_inside, waits_for_itself
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -132,70 +133,114 @@ class Server:
 
 @define(eq=False)
 class _Pool:
-    """The connections of one loop. `keeper` is a task there; when it ends, they are gone."""
+    """The connections of one loop. `keeper` is a task there; when it ends, they are gone.
 
-    size: int
+    Whoever wants one takes one of `size` turns first, in the order of asking: a turn that is given back goes to who has waited
+    longest, and nobody who comes later can take it before him.
+    """
+
+    place: str
+    turns: int
     free: list[Connection] = field(factory=list)
     all: set[Connection] = field(factory=set)
-    opening: int = 0
+    opening: "set[asyncio.Task[Connection]]" = field(factory=set)
     waiting: deque[asyncio.Future[None]] = field(factory=deque)
     keeper: "asyncio.Task[None] | None" = None
+    closed: bool = False
 
-    async def take(self, connect: Callable[[], Awaitable[Connection]]) -> Connection:
-        """Return a free connection, or a new one, or wait in turn for one of the two."""
-        while True:
+    async def take(self, connect: Callable[[], Coroutine[Any, Any, Connection]]) -> Connection:
+        """Wait for a turn; return a free connection, or a new one.
+
+        Raises:
+            StorageUnavailable: the pool was closed meanwhile.
+        """
+        await self._turn()
+        try:
             while self.free:
                 connection = self.free.pop()
                 if not connection.is_closed():
                     return connection
                 self.all.discard(connection)
-            if len(self.all) + self.opening < self.size:
-                break
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self.waiting.append(turn)
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if turn.done() and not turn.cancelled():
-                    self.call_next()
-                raise
-        self.opening += 1
-        try:
-            connection = await connect()
+            return await self._open(connect)
         except BaseException:
-            self.call_next()
+            self._next()
             raise
-        finally:
-            self.opening -= 1
-        self.all.add(connection)
-        return connection
 
     def give_back(self, connection: Connection, *, sound: bool) -> None:
         """Let the next one have it; or have it closed, if it is not sound."""
-        if sound and not connection.is_closed() and not connection.is_in_transaction():
+        if sound and not self.closed and not connection.is_closed() and not connection.is_in_transaction():
             self.free.append(connection)
         else:
             self.all.discard(connection)
             connection.terminate()
-        self.call_next()
-
-    def call_next(self) -> None:
-        """Let one of those who wait look again."""
-        while self.waiting:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
+        self._next()
 
     async def keep(self) -> None:
         """Close everything when the loop, or somebody, cancels this."""
         try:
             await asyncio.Event().wait()
         finally:
+            self.closed = True
+            opening = list(self.opening)
+            for task in opening:
+                task.cancel()
+            while self.waiting:
+                self._next()
             for connection in self.all:
                 connection.terminate()
             self.all.clear()
             self.free.clear()
+            if opening:
+                await asyncio.wait(opening)
+
+    async def _turn(self) -> None:
+        if self.turns:
+            self.turns -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self._next()
+            raise
+
+    def _next(self) -> None:
+        while self.waiting:
+            turn = self.waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.turns += 1
+
+    async def _open(self, connect: Callable[[], Coroutine[Any, Any, Connection]]) -> Connection:
+        self._check_open()
+        # In a task that can be ended without its caller: whoever closes does not wait for a server that may never answer. And
+        # not in the caller's context: it belongs to nobody's body.
+        task = asyncio.get_running_loop().create_task(connect(), context=contextvars.Context())
+        self.opening.add(task)
+        task.add_done_callback(self.opening.discard)
+        try:
+            await asyncio.wait([task])
+            self._check_open()
+        except BaseException:
+            task.cancel()
+            task.add_done_callback(_drop)
+            raise
+        connection = task.result()
+        self.all.add(connection)
+        return connection
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise StorageUnavailable(f"the scheduler of {self.place} was closed meanwhile; use it inside `async with`")
+
+
+def _drop(task: "asyncio.Task[Connection]") -> None:
+    """Close what nobody waits for any more."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().terminate()
 
 
 @define(eq=False)
@@ -258,26 +303,31 @@ class Connections:
             raise StorageUnavailable(f"{error}; look at the server and the network") from error
 
     async def _try(self, work: Callable[[Talk], Awaitable[T]], *, one_view: bool) -> T:
+        inside = is_inside(self.server.dsn)
         try:
-            async with self._talk(one_view=one_view) as talk:
+            async with self._talk(one_view=one_view, inside=inside) as talk:
                 return await work(talk)
         except Exception as error:
+            if inside and isinstance(error, asyncpg.LockNotAvailableError):
+                raise waits_for_itself(self.server.place) from error
             fault = of_storage(error, self.server.place)
             if fault is None:
                 raise
             raise fault from error
 
     @asynccontextmanager
-    async def _talk(self, *, one_view: bool) -> AsyncIterator[Talk]:
+    async def _talk(self, *, one_view: bool, inside: bool) -> AsyncIterator[Talk]:
         pool = self._pool()
         connection = await pool.take(lambda: self.server.connect(plans=self.plans))
         sound = False
         try:
             talk = Talk(connection, self.queries, self.now(), self.server.timeout)
-            if self.server.pooler or one_view:
+            if self.server.pooler or one_view or inside:
                 async with connection.transaction(isolation="repeatable_read" if one_view else "read_committed"):
                     if self.server.pooler:
                         await connection.execute(self.server.local_settings, timeout=self.server.timeout)
+                    if inside:
+                        await talk.rows("transact.hurry")
                     yield talk
             else:
                 yield talk
@@ -304,7 +354,7 @@ class Connections:
         loop = asyncio.get_running_loop()
         pool = self._pools.get(loop)
         if pool is None or pool.keeper is None or pool.keeper.done():
-            pool = _Pool(self.size)
+            pool = _Pool(self.server.place, self.size)
             # Not in the caller's context: it belongs to nobody's body.
             pool.keeper = loop.create_task(pool.keep(), context=contextvars.Context())
             with self._lock:

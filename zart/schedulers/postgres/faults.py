@@ -1,5 +1,7 @@
 """What PostgreSQL's errors mean: try again, storage is unavailable, the schema is not ours, or the row is at fault."""
 
+import ssl
+
 import asyncpg
 
 from zart.errors import SchemaMismatch, StorageUnavailable
@@ -41,6 +43,7 @@ _MENDS = {
     "XX001": "restore it from a backup",
     "XX002": "rebuild the index that it names with REINDEX",
 }
+_TRUST = "name its authority with sslrootcert in the URL, or correct the host; sslmode=require asks nobody who it is"
 _MISSING = frozenset({"42P01", "42703"})
 _IN_THE_WAY = frozenset({"42P07", "42710"})
 
@@ -57,6 +60,10 @@ def of_storage(error: BaseException, place: str) -> Exception | None:
         return StorageUnavailable(
             f"{place} did not answer in time; look at the server, its load and the network, or allow more than `timeout`"
         )
+    if isinstance(error, ssl.SSLCertVerificationError):  # before ValueError, which it is too
+        return StorageUnavailable(f"{place} does not show whom it is: {error.verify_message}; {_TRUST}")
+    if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
+        return StorageUnavailable(f"{place} does not encrypt; give it a certificate, or say sslmode=disable in the URL")
     if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError) and not isinstance(error, UNSTORABLE):
         return Passing(f"{place} cannot be reached: {str(error) or type(error).__name__}")
     return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, fields
 
-from zart.records import Execution, History, Page, Query
+from zart.records import Backlog, Execution, History, Page, Query
 from zart.schedulers.postgres.claim import mail_of, records, text
 from zart.schedulers.postgres.connections import Connections, Row, Talk
 from zart.schedulers.sql import rows
@@ -18,15 +18,19 @@ _PAYLOADS = [_FIELDS.index(name) for name in ("payload", "result", "reason")]
 
 @define(eq=False)
 class Inspection:
-    """Reads what is durable, over connections whose plans go by what the tables hold."""
+    """Reads what is durable."""
 
     _connections: Connections
+    """Their plans go by what the tables hold."""
+    _planned: Connections
+    """Theirs are made once: for the statement that programs wait by."""
     _named: Callable[[str], str]
     """Puts the tables' names in."""
 
     async def get(self, execution_id: str, run: int | None) -> Execution | None:
         """Return one run of an execution, the current one by default."""
-        found = await self._all(_statements().get(pinned=run is not None), {"execution_id": execution_id, "run": run})
+        statement, asked = _statements().get(pinned=run is not None), {"execution_id": execution_id, "run": run}
+        found = await self._planned.run(lambda talk: self._ask(talk, statement, asked))
         return _executions(found)[0] if found else None
 
     async def history(self, execution_id: str, run: int | None) -> History:
@@ -47,6 +51,11 @@ class Inspection:
     async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
         return {ExecutionStatus(status): number for status, number in await self._all(_statements().count(query), {})}
+
+    async def backlog(self) -> Backlog:
+        """Return how much is due and claimed by nobody."""
+        ((due, oldest),) = await self._all(_statements().backlog(), {})
+        return Backlog(due, max(0, oldest))
 
     async def _all(self, statement: Any, asked: Mapping[str, Any]) -> list[Row]:
         return await self._connections.run(lambda talk: self._ask(talk, statement, asked))

@@ -34,7 +34,7 @@ _GAP = 0.005
 _LONGEST = 7900
 """Bytes: a notification may have 7999."""
 _KNOWN_FOR, _UNKNOWN_FOR = 1.0, 0.05
-"""Seconds for which it is taken as known that somebody else listens, and that nobody does."""
+"""Seconds for which it is taken as known whether somebody else listens; the second while nobody who comes would be heard."""
 _CHECK = 15.0
 """Seconds after which a silent connection is asked whether it still is one."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
@@ -141,7 +141,8 @@ class Signals:
         if self._teller is None or self._teller.is_closed():
             # What a crash of the server takes from a notification, it takes from those who listen too.
             self._teller = await self._server.connect(name="zart tell", durable=False)
-        if self._clock.monotonic() - self._others_at > (_KNOWN_FOR if self._others else _UNKNOWN_FOR):
+        known_for = _KNOWN_FOR if self._others or self._hearing.is_set() else _UNKNOWN_FOR
+        if self._clock.monotonic() - self._others_at > known_for:
             rows = await self._teller.fetch(self._others_sql, self._listener_name, timeout=self._server.timeout)
             pids = {row[0] for row in rows}
             # Where this process's own listener does not show, others would not either.
@@ -200,6 +201,7 @@ class Signals:
             hello = msgspec.json.encode(Message(self._name, [], [], [])).decode()
             await connection.execute(self._notify_sql, self._channel, hello, timeout=self._server.timeout)
             self._hearing.set()
+            self._others_at = float("-inf")  # who came before this does not greet again
             self._look()  # whatever was said before is not heard any more
             while not lost.is_set():
                 timer = self._clock.call_later(_CHECK, lost.set)

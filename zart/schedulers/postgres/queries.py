@@ -6,6 +6,7 @@ files say `zart_executions`; what stands in the database is up to the options `s
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
 
@@ -62,13 +63,18 @@ class Names:
 
     def queries(self) -> Mapping[str, str]:
         """Return all statements by operation and name, as in "commit.write"."""
-        found = {}
-        for entry in (files(__package__) / "queries").iterdir():
-            if entry.name.endswith(".sql"):
-                _, *parts = _STATEMENT.split(entry.read_text("utf-8"))
-                for name, sql in zip(parts[::2], parts[1::2], strict=True):
-                    found[f"{entry.name.removesuffix('.sql')}.{name}"] = self.apply(sql.strip())
-        return found
+        return {name: self.apply(sql) for name, sql in _statements().items()}
+
+
+@cache
+def _statements() -> Mapping[str, str]:
+    found = {}
+    for entry in (files(__package__) / "queries").iterdir():
+        if entry.name.endswith(".sql"):
+            _, *parts = _STATEMENT.split(entry.read_text("utf-8"))
+            for name, sql in zip(parts[::2], parts[1::2], strict=True):
+                found[f"{entry.name.removesuffix('.sql')}.{name}"] = sql.strip()
+    return found
 
 
 def numbers(column: Sequence[int | None]) -> str | None:

@@ -9,10 +9,12 @@ from typing import Any, Protocol, Self, TypeVar
 
 import asyncpg
 
+from zart.checkup import Finding
 from zart.clock import Clock, Instant, SystemClock, instant
 from zart.durations import Duration, to_timedelta
 from zart.errors import NotSupported, SchemaMismatch
 from zart.records import (
+    Backlog,
     BeatReply,
     Claim,
     Commit,
@@ -42,6 +44,7 @@ from zart.schedulers.postgres.listen import Signals
 from zart.schedulers.postgres.news import News
 from zart.schedulers.postgres.queries import Names
 from zart.schedulers.postgres.schema import Schema
+from zart.schedulers.postgres.verified import verified
 from zart.schedulers.postgres.wait import Waits
 from zart.status import ExecutionStatus
 
@@ -96,12 +99,12 @@ class PostgresScheduler:
             raise ValueError(f"pool_size must be 1 or more, not {pool_size!r}")
         self._clock = clock
         names = Names(schema, prefix)
-        self._server = Server(_dsn(url_or_engine), to_timedelta(timeout, "timeout").total_seconds(), pooler=pooler)
+        self._server = Server(verified(_dsn(url_or_engine)), to_timedelta(timeout, "timeout").total_seconds(), pooler=pooler)
         self._schema = Schema(self._server, names)
         queries = names.queries()
         self._connections = Connections(self._server, queries, self._now, pool_size)
         self._readers = Connections(self._server, queries, self._now, 2, plans=False)
-        self._inspection = Inspection(self._readers, names.apply)
+        self._inspection = Inspection(self._readers, self._connections, names.apply)
         self._waits = Waits(self._connections, SystemClock() if clock is None else clock)
         self._signals = Signals(
             self._server,
@@ -114,6 +117,7 @@ class PostgresScheduler:
         )
         self._transactions: Any = None
         self._pool_size = pool_size
+        self._listens = listen
         self._mismatch: str | None = None
 
     def __repr__(self) -> str:
@@ -187,6 +191,14 @@ class PostgresScheduler:
             SchemaMismatch: the database is newer than this code.
         """
         return self._schema.script(await self.schema_version())
+
+    async def examine(self, held_for: timedelta = timedelta(minutes=1)) -> Sequence[Finding]:
+        """Look at the server, the way to it and the tables, over connections of its own, before or after entering."""
+        module = import_module("zart.schedulers.postgres.checkup")  # as seldom used as it is
+        found: Sequence[Finding] = await module.examine(
+            self._server, self._schema, self._connections.queries, listens=self._listens, held_for=held_for
+        )
+        return found
 
     # ---- Scheduler --------------------------------------------------------------------------------------------------
 
@@ -298,6 +310,11 @@ class PostgresScheduler:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
         self._check_usable()
         return await self._inspection.count(query)
+
+    async def backlog(self) -> Backlog:
+        """Return how much is due and claimed by nobody."""
+        self._check_usable()
+        return await self._inspection.backlog()
 
     # -----------------------------------------------------------------------------------------------------------------
 

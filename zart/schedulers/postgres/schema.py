@@ -1,8 +1,9 @@
 """The tables in a PostgreSQL database: whether they are there, and how they come there."""
 
+from collections.abc import Mapping
 from functools import reduce
 
-from attrs import define
+from attrs import define, field
 
 from zart.clock import Instant
 from zart.schedulers.postgres.connections import Connection, Server
@@ -10,9 +11,6 @@ from zart.schedulers.postgres.queries import Names
 from zart.schedulers.sql.migrate import Migration, missing, outdated
 
 _LOCK_TIMEOUT = "2s"  # a migration that waits for a lock makes everybody else wait behind it
-_NOTE = (
-    "INSERT INTO zart_schema VALUES ($1, $2, coalesce($3::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint))"
-)
 
 
 @define(eq=False)
@@ -21,6 +19,11 @@ class Schema:
 
     server: Server
     names: Names
+    _queries: Mapping[str, str] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Put the tables' names into the statements."""
+        self._queries = self.names.queries()
 
     async def check(self, connection: Connection) -> str | None:
         """Say what is wrong with the schema, if migrating can mend it.
@@ -36,10 +39,9 @@ class Schema:
     async def version(self, connection: Connection) -> int:
         """Return the schema's version; 0 where there is none yet."""
         timeout = self.server.timeout
-        if await connection.fetchval("SELECT to_regclass($1)", self.names.apply("zart_schema"), timeout=timeout) is None:
+        if not await connection.fetchval(self._queries["schema.there"], timeout=timeout):
             return 0
-        sql = self.names.apply("SELECT coalesce(max(version), 0) FROM zart_schema")
-        version: int = await connection.fetchval(sql, timeout=timeout)
+        version: int = await connection.fetchval(self._queries["schema.version"], timeout=timeout)
         return version
 
     async def migrate(self, connection: Connection, now: Instant | None) -> None:
@@ -50,16 +52,13 @@ class Schema:
         """
         timeout = self.server.timeout
         async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout TO '{_LOCK_TIMEOUT}'", timeout=timeout)
-            # Of the transaction, not of the session: so it works behind a pooler too.
-            lock = "SELECT pg_advisory_xact_lock(hashtextextended($1, 0))"
-            await connection.execute(lock, self.names.channel, timeout=timeout)
+            await connection.execute(self._queries["schema.patience"], _LOCK_TIMEOUT, timeout=timeout)
+            await connection.execute(self._queries["schema.alone"], self.names.channel, timeout=timeout)
             if self.names.schema is not None and not await self._is_schema_there(connection):
                 await connection.execute(f'CREATE SCHEMA "{self.names.schema}"', timeout=timeout)
             for each in missing("postgres", await self.version(connection), self.place):
                 await connection.execute(self.names.apply(each.sql), timeout=timeout)
-                note = self.names.apply(_NOTE)
-                await connection.execute(note, each.version, each.name, now, timeout=timeout)
+                await connection.execute(self._queries["schema.note"], each.version, each.name, now, timeout=timeout)
 
     def script(self, version: int) -> str:
         """Return what `migrate` would do to tables of this version, for people who do it themselves."""
@@ -78,11 +77,10 @@ class Schema:
 
     def _part(self, migration: Migration) -> str:
         values = zip(("$1", "$2", "$3"), (str(migration.version), f"'{migration.name}'", "NULL"), strict=True)
-        note = reduce(lambda text, pair: text.replace(*pair), values, _NOTE)
-        return self.names.apply(f"{migration.sql}\n{note};\n")
+        note = reduce(lambda text, pair: text.replace(*pair), values, self._queries["schema.note"])
+        return f"{self.names.apply(migration.sql)}\n{note};\n"
 
     async def _is_schema_there(self, connection: Connection) -> bool:
-        # Asked first: CREATE SCHEMA IF NOT EXISTS wants the right to create even where there is nothing to do.
-        sql = "SELECT to_regnamespace($1) IS NOT NULL"
+        sql = self._queries["schema.namespace"]
         there: bool = await connection.fetchval(sql, f'"{self.names.schema}"', timeout=self.server.timeout)
         return there

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from attrs import define, field
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from zart.clock import Clock, Instant, SystemClock, limited, pause
@@ -20,8 +20,11 @@ from zart.schedulers.postgres.commit import commit
 from zart.schedulers.postgres.connections import Connection, Server, Talk
 from zart.schedulers.postgres.deliver import deliver
 from zart.schedulers.postgres.faults import UNSTORABLE, Passing, of_storage
+from zart.schedulers.postgres.identity import Identity, unwrapped
+from zart.schedulers.postgres.inside import SAID, Said
 from zart.schedulers.postgres.news import News
 from zart.schedulers.postgres.start import start
+from zart.schedulers.sql.guard import Guard, guard, watch
 
 T = TypeVar("T")
 Given: TypeAlias = "AsyncConnection | AsyncSession | Connection"
@@ -41,6 +44,11 @@ class Bound:
     _now: Callable[[], Instant | None]
     _told: Told
     """Is told of what an operation has made happen, within the transaction."""
+    _identity: Identity | None
+    """Knows whether a connection that is not ours is to the same database."""
+    _guard: Guard | None = None
+    _path: str | None = None
+    """Where the tables were looked for when the transaction was opened, if it is ours."""
 
     async def start(self, new: Sequence[NewExecution]) -> Sequence[Started]:
         """Open runs."""
@@ -54,7 +62,13 @@ class Bound:
         """Write what workers have to say. Waits for the executions' locks, so that none is busy, and holds them to the end."""
 
         async def work(talk: Talk, news: News) -> list[Committed]:
-            await talk.rows("start.lock", [each.token.key for each in commits])
+            keys = [each.token.key for each in commits]
+            held = await talk.rows("transact.hold", keys)
+            if self._path is not None and {each["path"] for each in held} != {self._path}:
+                await talk.rows("transact.path", self._path)
+                held = await talk.rows("transact.hold", keys)
+            if self._guard is not None and held and not held[0]["mark"]:
+                raise self._guard.refuse("and began another")
             return await commit(talk, commits, news)
 
         return await self._do(work) if commits else ()
@@ -63,6 +77,8 @@ class Bound:
         talk = Talk(await self._connection(), self._queries, self._now(), self._server.timeout)
         news = News()
         try:
+            if self._identity is not None:
+                await self._identity.check(talk)
             result = await operation(talk, news)
             if news:
                 await self._told(talk, news)
@@ -83,13 +99,17 @@ class Bound:
         """
         given = await self._given.connection() if isinstance(self._given, AsyncSession) else self._given
         if isinstance(given, AsyncConnection):
-            found: Connection = (await given.get_raw_connection()).driver_connection  # type: ignore[assignment] # asyncpg's
+            found = await _raw(given)
             if not found.is_in_transaction():
                 await given.exec_driver_sql("SELECT")  # SQLAlchemy begins with the first statement that goes through it
+            transaction = None if given.sync_connection is None else given.sync_connection.get_transaction()
+            is_open = found.is_in_transaction if transaction is None else lambda: transaction.is_active
         else:
             found = given
+            is_open = unwrapped(found).is_in_transaction
         if not found.is_in_transaction():
             raise ValueError("the connection is in no transaction; use it inside `async with connection.transaction()`")
+        SAID.set(Said(self._server.dsn, is_open))
         return found
 
 
@@ -117,11 +137,14 @@ class Transactions:
     _randomness: Randomness = field(factory=SystemRandomness)
     _engine: AsyncEngine = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
+    _identity: Identity = field(init=False)
+    _is_closed: bool = False
 
     def __attrs_post_init__(self) -> None:
         """Make the engine; connections are opened as they are needed."""
         self._engine = _engine(self._server, self._size)
         self._slots = asyncio.Semaphore(self._size)
+        self._identity = Identity(self._server, self._queries)
 
     @asynccontextmanager
     async def begin(self, limit: timedelta, news: News) -> AsyncIterator[tuple[AsyncConnection, Bound]]:
@@ -130,6 +153,7 @@ class Transactions:
         Raises:
             StorageUnavailable: it could not be opened, or nobody knows whether it was committed.
             TimeoutError: it was idle for longer than `limit`, and was rolled back.
+            NonRetryable: whoever had it has ended it.
         """
 
         async def told(_: Talk, more: News) -> None:
@@ -137,22 +161,31 @@ class Transactions:
             news.due += more.due
 
         async with self._slots:  # the engine's own queue gives up after a time
-            connection = await self._patiently(limit)
+            connection, path = await self._patiently(limit)
+            raw = await _raw(connection)
+            watching = guard(connection, raw.is_in_transaction)
             sound = False
             try:
-                async with self._told_from_an_outage(limit):
-                    yield connection, Bound(connection, self._server, self._queries, self._now, told)
+                try:
+                    async with self._told_from_an_outage(limit):
+                        yield connection, Bound(connection, self._server, self._queries, self._now, told, None, watching, path)
+                    watching.check()
+                except (StorageUnavailable, TimeoutError) as error:
+                    await self._check(raw, watching, error)
+                    raise  # in the middle of something, perhaps
+                except Exception as error:
+                    await self._check(raw, watching, error)
+                    sound = watching.ended is None
+                    raise
+                watching.release()
                 await self._commit(connection)
                 sound = True
-            except (StorageUnavailable, TimeoutError, asyncio.CancelledError):
-                raise  # in the middle of something, perhaps
-            except BaseException:
-                sound = True
-                raise
             finally:
-                if not sound:
-                    await connection.invalidate()
-                await connection.close()
+                watching.release()
+                if connection.closed:  # by the function, and so given back as it was
+                    raw.terminate()
+                else:
+                    await self._put_back(connection, raw, sound=sound)
 
     def bind(self, connection: Given) -> Bound:
         """Return what speaks within the transaction of a connection.
@@ -164,13 +197,14 @@ class Transactions:
             raise TypeError(
                 f"give a SQLAlchemy AsyncConnection or AsyncSession, or an asyncpg connection, not {type(connection).__name__}"
             )
-        return Bound(connection, self._server, self._queries, self._now, self._tell_within)
+        return Bound(connection, self._server, self._queries, self._now, self._tell_within, self._identity)
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections; those in use, when they are given back."""
+        self._is_closed = True
         await self._engine.dispose()
 
-    async def _patiently(self, limit: timedelta) -> AsyncConnection:
+    async def _patiently(self, limit: timedelta) -> tuple[AsyncConnection, str]:
         for number in range(_TRIES - 1):
             try:
                 return await self._open(limit)
@@ -178,19 +212,51 @@ class Transactions:
                 await pause(self._clock, _FIRST_PAUSE * 2**number * self._randomness.random())
         return await self._open(limit)
 
-    async def _open(self, limit: timedelta) -> AsyncConnection:
+    async def _open(self, limit: timedelta) -> tuple[AsyncConnection, str]:
+        """Return a connection in a transaction, and where it looks for tables."""
         connection = self._engine.connect()
         try:
             await self._explain(connection.start())
             await self._explain(connection.begin())
-            idle = f"SET LOCAL idle_in_transaction_session_timeout TO '{int(limit.total_seconds() * 1000)}'"
-            await self._explain(connection.exec_driver_sql(idle))
-            if self._server.pooler:
-                await self._explain(connection.exec_driver_sql("SET LOCAL synchronous_commit TO 'on'"))
+            idle = str(int(limit.total_seconds() * 1000))
+            begun = await self._explain(connection.exec_driver_sql(self._queries["transact.begin"], (idle,)))
+            path: str = begun.one().path
         except BaseException:
             await connection.close()
             raise
-        return connection
+        return connection, path
+
+    async def _check(self, raw: Connection, watching: Guard, error: Exception) -> None:
+        """Find out whether what has failed was still the transaction that was opened, as far as it can still be asked.
+
+        Raises:
+            NonRetryable: it was not: what the function had written before may be there, and must not be done again.
+        """
+        if raw.is_closed() or error is watching.ended:
+            return
+        watching.check()
+        try:
+            mark = await raw.fetchval(self._queries["transact.mark"], timeout=self._server.timeout)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return
+        if not mark:
+            raise watching.refuse("and began another") from error
+
+    async def _put_back(self, connection: AsyncConnection, raw: Connection, *, sound: bool) -> None:
+        """Give a connection back as it came: what was set for the session is nobody else's. Or close it."""
+        try:
+            if sound and not self._is_closed and not self._server.pooler:
+                await connection.rollback()  # if it is not committed
+                await raw.execute(self._queries["transact.reset"], timeout=self._server.timeout)
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError):
+            sound = False
+        except BaseException:
+            await connection.invalidate()
+            raise
+        finally:
+            if not sound or self._is_closed:
+                await connection.invalidate()
+            await connection.close()
 
     @asynccontextmanager
     async def _told_from_an_outage(self, limit: timedelta) -> AsyncIterator[None]:
@@ -225,10 +291,10 @@ class Transactions:
         except TimeoutError as error:
             raise StorageUnavailable(str(error)) from error
 
-    async def _explain(self, work: Any) -> None:
+    async def _explain(self, work: Awaitable[T]) -> T:
         try:
             async with limited(self._clock, self._server.timeout, "no transaction could be opened in time"):
-                await work
+                return await work
         except DBAPIError as error:
             fault = explained(_cause(error), self._server)
             if fault is None:
@@ -246,6 +312,11 @@ def _cause(error: DBAPIError) -> BaseException:
     return (error.orig and error.orig.__cause__) or error
 
 
+async def _raw(connection: AsyncConnection) -> Connection:
+    found: Connection = (await connection.get_raw_connection()).driver_connection  # type: ignore[assignment] # asyncpg's
+    return found
+
+
 def _engine(server: Server, size: int) -> AsyncEngine:
     settings: dict[str, Any] = {"dsn": server.dsn, "timeout": server.timeout}
     if server.pooler:
@@ -253,6 +324,7 @@ def _engine(server: Server, size: int) -> AsyncEngine:
         settings |= {"statement_cache_size": 0, "prepared_statement_cache_size": 0, "prepared_statement_name_func": lambda: ""}
     else:
         settings["server_settings"] = {"application_name": "zart transaction", "synchronous_commit": "on"}
-    return create_async_engine(
-        "postgresql+asyncpg://", connect_args=settings, pool_size=size, max_overflow=0, pool_pre_ping=not server.pooler
-    )
+    # No ping: to open a transaction is one, and is tried again.
+    engine = create_async_engine("postgresql+asyncpg://", connect_args=settings, pool_size=size, max_overflow=0)
+    watch(engine)
+    return engine

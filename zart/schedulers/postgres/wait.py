@@ -71,7 +71,7 @@ class Waits:
             self._told = (handed.now, self._clock.monotonic())
             self._untold.setdefault(demand.worker, False)
             self._outlooks.pop(demand.worker, None)
-            if changes == self._changes and not handed.claims:
+            if changes == self._changes and len(handed.claims) < demand.limit:
                 self._outlooks[demand.worker] = Outlook.of(demand, handed.due_at)
 
     def look(self) -> None:

@@ -7,9 +7,9 @@ name, unless the dialect has something better.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal_column, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal_column, select, union_all
 
-from zart.records import Query
+from zart.records import SUSPECT, Query
 from zart.schedulers.sql.tables import executions, mail, steps, worker_tasks, workers
 
 # A number in the text, not a parameter: the partial indexes that serve lists repeat it.
@@ -58,6 +58,20 @@ def count(query: Query) -> Select[Any]:
     """Return the statement for how many current runs there are, by status."""
     status = executions.c.status
     return select(status, func.count()).where(*_conditions(query)).group_by(status)
+
+
+def backlog(now: ColumnElement[int] = NOW) -> Select[Any]:
+    """Return the statement for how many executions are due, and for how long the longest has been."""
+    due_at, crashes = executions.c.due_at, executions.c.crashes
+    suspect: ColumnElement[int] = literal_column(str(SUSPECT))
+    # Each half is one of the partial indexes of what may be claimed.
+    at = select(now).scalar_subquery()  # looked up once, not for each row
+    both_halves = crashes < suspect, crashes >= suspect
+    halves = [select(due_at).where(due_at.is_not(None), half, due_at <= at) for half in both_halves]
+    due = union_all(*halves).subquery()
+    longest: ColumnElement[int] = func.coalesce(at - func.min(due.c.due_at), literal_column("0"))
+    both: tuple[ColumnElement[Any], ...] = (func.count(), longest)
+    return select(*both).select_from(due)
 
 
 def _served(now: ColumnElement[int]) -> ColumnElement[bool]:

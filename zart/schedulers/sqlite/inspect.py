@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define
 
 from zart.clock import Clock, instant
-from zart.records import Execution, History, Page, Query
+from zart.records import Backlog, Execution, History, Page, Query
 from zart.schedulers.sql import rows
 from zart.schedulers.sqlite.reader import Reader
 from zart.status import ExecutionStatus
@@ -58,6 +58,12 @@ class Inspection:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
         found = await self._reader.call(lambda connection: _ask(connection, _statements().count(query), {}).fetchall())
         return {ExecutionStatus(status): number for status, number in found}
+
+    async def backlog(self) -> Backlog:
+        """Return how much is due and claimed by nobody."""
+        asked = {"now": instant(self._clock.now())}
+        due, oldest = await self._reader.call(lambda connection: _ask(connection, _statements().backlog(), asked).fetchone())
+        return Backlog(due, max(0, oldest))
 
 
 def _statements() -> Any:

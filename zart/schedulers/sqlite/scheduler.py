@@ -9,10 +9,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from zart.checkup import Finding
 from zart.clock import Clock, SystemClock, instant
 from zart.errors import SchemaMismatch
 from zart.ids import SystemRandomness
 from zart.records import (
+    Backlog,
     BeatReply,
     Claim,
     Commit,
@@ -169,6 +171,16 @@ class SqliteScheduler:
         """
         return self._database.script(0 if self._database.is_absent() else await self.schema_version())
 
+    async def examine(self, held_for: timedelta = timedelta(minutes=1)) -> Sequence[Finding]:
+        """Look at the file and its tables, over a connection of its own, before or after entering.
+
+        How long a snapshot has been held cannot be told of a file: one that is kept for a second while others write is told of.
+        """
+        self._check_process()
+        module = import_module("zart.schedulers.sqlite.checkup")  # as seldom used as it is
+        found: Sequence[Finding] = await module.examine(self._database, self._spawner, self._clock)
+        return found
+
     # ---- Scheduler --------------------------------------------------------------------------------------------------
 
     async def start(self, new: Sequence[NewExecution]) -> Sequence[Started]:
@@ -259,6 +271,11 @@ class SqliteScheduler:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
         self._check_usable()
         return await self._inspection.count(query)
+
+    async def backlog(self) -> Backlog:
+        """Return how much is due and claimed by nobody."""
+        self._check_usable()
+        return await self._inspection.backlog()
 
     # -----------------------------------------------------------------------------------------------------------------
 

@@ -15,20 +15,37 @@ from attrs import define, field
 from sqlalchemy import URL, AdaptedConnection, Connection, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from zart.clock import Clock, instant, limited
-from zart.errors import StorageUnavailable
+from zart.errors import NotSupported, StorageUnavailable
 from zart.records import Commit, Committed, Delivery, Event, NewExecution, Started
+from zart.schedulers.sql.guard import Guard, guard, watch
 from zart.schedulers.sqlite.commit import CommitJob
 from zart.schedulers.sqlite.database import Database
 from zart.schedulers.sqlite.deliver import Deliver
 from zart.schedulers.sqlite.faults import Busy, of_storage
-from zart.schedulers.sqlite.inside import INSIDE
+from zart.schedulers.sqlite.inside import INSIDE, Holding, refuse_inside
 from zart.schedulers.sqlite.queries import statements
 from zart.schedulers.sqlite.start import Start
+from zart.schedulers.sqlite.warden import Warden, assign, stop_with_its_caller
 from zart.schedulers.sqlite.writer import Batch, Job
 
 T = TypeVar("T")
+
+_FILE = "SELECT file FROM pragma_database_list WHERE name = 'main'"
+_WARDEN = "zart_warden"
+
+_BEGUN = "zart_begun"
+_NOT_BEGUN = (
+    "the transaction has begun with begin_nested(), and for SQLite that savepoint is all of it: once released it stays, even if"
+    " the transaction around it is rolled back; call start_in or offer_event_in before begin_nested(), or have the engine begin"
+    ' with BEGIN, as SQLAlchemy describes under "SQLite: Enabling SAVEPOINT"'
+)
+_AUTOCOMMIT = (
+    "the connection is in AUTOCOMMIT: each of its statements is a transaction of its own, and this could be part of none; use"
+    " an engine or a connection without isolation_level='AUTOCOMMIT'"
+)
 
 
 @define
@@ -38,6 +55,8 @@ class Bound:
     _path: str
     _clock: Clock
     _given: AsyncConnection | AsyncSession
+    _guard: Guard | None = None
+    """Watches over it, if the transaction is ours."""
     batches: list[Batch] = field(factory=list)
     """What was said, and whom it would wake once it is durable."""
 
@@ -55,19 +74,29 @@ class Bound:
 
     async def _do(self, job: Job[T]) -> T:
         connection = await self._given.connection() if isinstance(self._given, AsyncSession) else self._given
-        return await connection.run_sync(self._work, job)
+        driver = (await connection.get_raw_connection()).driver_connection
+        refuse_inside(self._path, driver)
+        answer = await connection.run_sync(self._work, job)
+        if self._guard is None and connection.sync_connection is not None:
+            transaction = connection.sync_connection.get_transaction()
+            INSIDE.set(Holding(self._path, driver, lambda: transaction is not None and transaction.is_active))
+        return answer
 
     def _work(self, connection: Connection, job: Job[T]) -> T:
         raw: Any = connection.connection.dbapi_connection
         try:
             # Through SQLAlchemy, so that it knows of a transaction that is to be committed.
-            path = connection.exec_driver_sql("SELECT file FROM pragma_database_list WHERE name = 'main'").scalar_one()
+            path = connection.exec_driver_sql(_FILE).scalar_one()
             if path != self._path:
                 raise TypeError(
                     f"the connection is to {path or 'a database in memory'!r}, and Zart's data is in {self._path!r}"
                 )
+            if self._guard is None:
+                _check_that_it_is_one(connection)
             if not connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr] # aiosqlite's
                 raw.execute("BEGIN IMMEDIATE")  # Python begins by itself only before a row is changed; we look first
+            if self._guard is None:
+                connection.info[_BEGUN] = connection.get_transaction()
             batch = Batch(raw, instant(self._clock.now()), 0)
             answer = job.work(batch)
         except sqlite3.Error as error:
@@ -77,6 +106,24 @@ class Bound:
             raise fault from error
         self.batches.append(batch)
         return answer
+
+
+def _check_that_it_is_one(connection: Connection) -> None:
+    """Make sure that what is written on somebody's connection counts with the rest of his transaction.
+
+    Raises:
+        NotSupported: it would not.
+    """
+    options = connection.get_execution_options()
+    level = options.get("isolation_level") or getattr(connection.dialect, "_on_connect_isolation_level", None)
+    if level == "AUTOCOMMIT":
+        raise NotSupported(_AUTOCOMMIT)
+    if not connection.in_nested_transaction() or connection.info.get(_BEGUN) is connection.get_transaction():
+        return
+    # Whether BEGIN came before the savepoint SQLite does not tell; but some engines always say it.
+    raw: Any = connection.connection.dbapi_connection
+    if raw.isolation_level is not None or not connection.dispatch.begin:
+        raise NotSupported(_NOT_BEGUN)
 
 
 def explained(error: Exception, path: str) -> Exception | None:
@@ -106,27 +153,54 @@ class Transactions:
         Raises:
             StorageUnavailable: the lock cannot be had, or the disk takes no more.
             TimeoutError: it held up others for longer than `limit`, and was rolled back.
+            NonRetryable: whoever had it has ended it.
+            NotSupported: whoever asks is inside one already.
         """
-        path = self._database.path
+        refuse_inside(self._database.path)
         async with self._turn:
             connection = await self._connect()
+            raw = await connection.get_raw_connection()
+            driver: Any = raw.driver_connection
+            warden: Warden = raw.info[_WARDEN]
+            watching = guard(connection, lambda: driver.in_transaction)
+            assign(warden, connection, watching)
+            sound = False
             try:
-                bound = Bound(path, self._clock, connection)
-                token = INSIDE.set(path)
                 try:
-                    seconds = limit.total_seconds()
-                    said = f"the transaction held the only write lock of {path!r} for {seconds:g} s"
-                    async with limited(self._clock, seconds, said):
-                        yield connection, bound
-                finally:
-                    INSIDE.reset(token)
-                try:
-                    await self._explain(connection.commit())
-                except BaseException:
-                    await connection.invalidate()  # SQLite leaves the transaction open, and with it the lock
+                    async with self._held(driver, warden, watching, limit):
+                        yield connection, Bound(self._database.path, self._clock, connection, watching)
+                except Exception:
+                    sound = watching.ended is None
                     raise
+                finally:
+                    watching.release()
+                await self._explain(connection.commit())  # if it fails SQLite leaves the transaction open, and with it the lock
+                sound = True
             finally:
-                await connection.close()
+                await self._put_back(connection, sound=sound and not warden.is_changed and not warden.is_stopped)
+
+    @asynccontextmanager
+    async def _held(self, driver: object, warden: Warden, watching: Guard, limit: timedelta) -> AsyncIterator[None]:
+        """Hold the lock for a function, for so long at most."""
+        path, seconds = self._database.path, limit.total_seconds()
+        said = f"the transaction held the only write lock of {path!r} for {seconds:g} s"
+        token = INSIDE.set(Holding(path, driver, lambda: watching.is_on))
+        timer = self._clock.call_later(seconds, warden.stop)
+        try:
+            async with limited(self._clock, seconds, said):
+                yield
+            watching.check()
+            if warden.is_stopped:
+                raise TimeoutError(said)
+        except BaseException as error:
+            if not isinstance(error, Exception):
+                warden.stop()
+            elif not warden.is_stopped and error is not watching.ended:
+                watching.check()
+            raise
+        finally:
+            timer.cancel()
+            INSIDE.reset(token)
 
     def bind(self, connection: AsyncConnection | AsyncSession) -> Bound:
         """Return what speaks within the transaction of somebody's connection.
@@ -139,9 +213,10 @@ class Transactions:
         return Bound(self._database.path, self._clock, connection)
 
     async def close(self) -> None:
-        """Close the connection."""
-        if self._engine is not None:
-            await self._engine.dispose()
+        """Close the connection; one in use, when it is given back."""
+        engine, self._engine = self._engine, None
+        if engine is not None:
+            await engine.dispose()
 
     async def _connect(self) -> AsyncConnection:
         if self._engine is None:
@@ -154,6 +229,16 @@ class Transactions:
             await connection.close()
             raise
         return connection
+
+    async def _put_back(self, connection: AsyncConnection, *, sound: bool) -> None:
+        """Give a connection back, or close it."""
+        if connection.closed:  # by the function, and so given back: all that there are, which is one
+            if self._engine is not None:
+                await self._engine.dispose()
+            return
+        if not sound or self._engine is None:
+            await connection.invalidate()
+        await connection.close()
 
     async def _explain(self, work: Any) -> None:
         try:
@@ -174,11 +259,15 @@ def _engine(database: Database) -> AsyncEngine:
     )
 
     @event.listens_for(engine.sync_engine, "connect")
-    def prepare(connection: AdaptedConnection, _: object) -> None:
+    def prepare(connection: AdaptedConnection, record: ConnectionPoolEntry) -> None:
         connection.run_async(lambda raw: raw.executescript("PRAGMA synchronous = FULL;" + statements("commit")["prepare"].sql))
+        record.info[_WARDEN] = warden = Warden()
+        connection.run_async(warden.post)
 
     @event.listens_for(engine.sync_engine, "begin")
     def begin(connection: Connection) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
+    watch(engine)
+    stop_with_its_caller(engine)
     return engine

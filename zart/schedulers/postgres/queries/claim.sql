@@ -5,13 +5,19 @@
 -- seen, until there are enough. A row with the fence that was seen has no record that this statement cannot see: to write one,
 -- somebody would have had to claim it. Mail may have come since; it is not carried, and `Claim.seen` does not claim so.
 --
+-- A claim does not wait for the disk. What its holder says next does, and takes the claim along, for the log is written in order. If
+-- the server crashes before, the claim has never been; its holder, who may not know that yet, can save nothing, because a fence is
+-- never given twice: it is also the time.
+--
 -- Literal 2 is zart.records.SUSPECT: a partial index serves only a query that repeats its condition. For `sign` see commit.sql.
 
 -- name: claim
--- No row: the worker is not alive. Else one row per execution; if there is none, one row without a key, which says when the next is
--- due. `past` and `mail` are arrays of records, NULL without any.
+-- No row: the worker is not alive. Else one row per execution, or one without a key if there is none. `next_due_at`, told when there
+-- were fewer than asked for, says when the next is due. `past` and `mail` are arrays of records, NULL without any.
 WITH clock AS MATERIALIZED (
-    SELECT coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
+    SELECT
+        coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now,
+        set_config('synchronous_commit', 'off', true)
 ), worker AS MATERIALIZED (
     -- Its own beat may renew it meanwhile, but nobody may declare it dead.
     SELECT clock.now
@@ -46,7 +52,7 @@ WITH clock AS MATERIALIZED (
 ), candidates AS MATERIALIZED (
     SELECT * FROM innocents UNION ALL SELECT * FROM suspects ORDER BY due_at, key
 ), locked AS MATERIALIZED (
-    SELECT each.key, candidates.length
+    SELECT each.key, candidates.fence, candidates.length
     FROM candidates
     CROSS JOIN LATERAL (
         SELECT key FROM zart_executions
@@ -58,7 +64,7 @@ WITH clock AS MATERIALIZED (
     UPDATE zart_executions AS each SET
         status = 'running',
         worker = $2,
-        fence = each.fence + 1,
+        fence = greatest(each.fence + 1, worker.now),
         due_at = NULL,
         started_at = coalesce(each.started_at, worker.now),
         claimed_at = worker.now,
@@ -67,11 +73,12 @@ WITH clock AS MATERIALIZED (
     WHERE sign(locked.key) = 1 AND each.key = locked.key
     RETURNING
         each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.attempt, each.crashes,
-        each.crashed_workers, each.scheduled_at, each.deadline, each.mail > 0 OR each.fence > 1 AS has_past
+        each.crashed_workers, each.scheduled_at, each.deadline, each.mail > 0 OR locked.fence > 0 AS has_past
 )
 SELECT
     worker.now,
-    CASE WHEN taken.key IS NULL THEN (
+    CASE
+    WHEN taken.key IS NULL THEN (
         SELECT min(least(innocent.due_at, suspect.due_at))
         FROM wanted
         LEFT JOIN LATERAL (
@@ -82,6 +89,25 @@ SELECT
         LEFT JOIN LATERAL (
             SELECT due_at FROM zart_executions
             WHERE queue = wanted.queue AND task = wanted.task AND due_at IS NOT NULL AND crashes >= 2 AND $7::integer > 0
+            ORDER BY due_at LIMIT 1
+        ) AS suspect ON true
+    )
+    -- What is due already and was not taken is another's, unless there was more than was looked at.
+    WHEN (SELECT count(*) FROM locked) >= $6::integer THEN NULL
+    WHEN (SELECT count(*) FROM innocents) >= 2 * $6::integer + 16 THEN worker.now
+    ELSE (
+        SELECT min(least(innocent.due_at, suspect.due_at))
+        FROM worker
+        CROSS JOIN wanted
+        LEFT JOIN LATERAL (
+            SELECT due_at FROM zart_executions
+            WHERE queue = wanted.queue AND task = wanted.task AND due_at IS NOT NULL AND crashes < 2 AND due_at > worker.now
+            ORDER BY due_at LIMIT 1
+        ) AS innocent ON true
+        LEFT JOIN LATERAL (
+            SELECT due_at FROM zart_executions
+            WHERE queue = wanted.queue AND task = wanted.task AND due_at IS NOT NULL AND crashes >= 2 AND due_at > worker.now
+                AND $7::integer > 0
             ORDER BY due_at LIMIT 1
         ) AS suspect ON true
     ) END AS next_due_at,

@@ -105,6 +105,39 @@ WITH clock AS MATERIALIZED (
 )
 SELECT CASE WHEN 0 = ALL(mail) THEN NULL ELSE mail END FROM held
 
+-- name: record
+-- What `write` does to one record of an execution that has no mail and has not crashed. No row: it is not so.
+WITH held AS MATERIALIZED (
+    SELECT key FROM zart_executions
+    WHERE key = $1 AND fence = $2 AND status = 'running' AND mail = 0 AND crashes = 0
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+INSERT INTO zart_steps (key, seq, name, kind, phase, ok, attempts, due_at, mail, started_at, at, payload)
+SELECT key, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13 FROM held
+RETURNING key
+
+-- name: move
+-- What `write` does to a move without a reason, of an execution that has no mail and has not crashed. No row: it is not so.
+WITH held AS MATERIALIZED (
+    SELECT key FROM zart_executions
+    WHERE key = $2 AND fence = $3 AND status = 'running' AND mail = 0 AND crashes = 0
+    FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE zart_executions SET
+    worker = NULL,
+    status = $4,
+    due_at = CASE WHEN $4 IN ('pending', 'waiting') THEN $5::bigint END,
+    attempt = coalesce($6, attempt),
+    deadline = coalesce($7, deadline),
+    reason = NULL,
+    completed_at = CASE
+        WHEN $4 NOT IN ('pending', 'waiting') THEN coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
+    END,
+    result = CASE WHEN $4 NOT IN ('pending', 'waiting') THEN $8::bytea END
+FROM held
+WHERE zart_executions.key = held.key
+RETURNING zart_executions.key
+
 -- name: states
 SELECT key, fence, status, mail FROM zart_executions WHERE key = ANY($1::bigint[])
 
