@@ -362,7 +362,7 @@ def test_a_fault_of_our_own_ends_with_1_and_without_a_traceback(zart: Zart, monk
     def fail(*_: Any) -> None:
         raise RuntimeError("unforeseen \x1b[2J")
 
-    monkeypatch.setattr("zart.cli.commands.status.client_of", fail)
+    monkeypatch.setattr("zart.cli.commands.status.executions", fail)
     answer = zart("status", "one")
     assert (answer.exit, answer.problem["code"]) == (Exit.FAILED, "internal")
     assert "\x1b" not in zart("status", "one", "-o", "table").err
@@ -372,7 +372,7 @@ def test_an_interrupted_command_says_nothing(zart: Zart, monkeypatch: pytest.Mon
     def interrupt(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("zart.cli.commands.status.client_of", interrupt)
+    monkeypatch.setattr("zart.cli.commands.status.executions", interrupt)
     answer = zart("status", "one")
     assert (answer.exit, answer.out, answer.err) == (Exit.INTERRUPTED, "", "")
 
@@ -393,5 +393,5 @@ def test_every_command_explains_itself(zart: Zart) -> None:
     for command in COMMANDS:
         answer = zart(command, "--help")
         assert answer.exit == Exit.DONE
-        assert ("--database-url" in answer.out) is (command != "demo"), "the demo has a database of its own"
+        assert ("--database-url" in answer.out) is (command not in {"demo", "completion"}), "they need none of yours"
         assert "--json" in answer.out

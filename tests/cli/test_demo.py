@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import ROOT
-from zart.cli.database import client_of
+from zart.cli.database import storage_at
 from zart.cli.demo import ledger
 from zart.cli.demo.chart import bars
 from zart.cli.demo.story import ID, Story
 from zart.cli.errors import Refused
+from zart.client import DurableScheduler
 
 
 def play(*tokens: str) -> "subprocess.CompletedProcess[str]":
@@ -27,7 +28,8 @@ def differences(folder: Path) -> list[str]:
 
     async def compare() -> list[str]:
         story = Story(folder, lambda _seconds, _line: None)
-        async with client_of(story.url) as client:
+        async with storage_at(story.url) as storage:
+            client = DurableScheduler(storage)
             return (await story._compare(client, await client.status(ID), 0)).differences
 
     return asyncio.run(compare())

@@ -28,7 +28,7 @@ from tests.servers.postgres import PostgresServer, installed
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = {"python", "console", "sql"}
-READ = {"sh", "text", "json", "toml"}
+READ = {"sh", "text", "json", "toml", "ini", "yaml", "dockerfile"}
 DATABASE = re.compile(r"postgresql://(?P<user>\w+@)?localhost/app\b")
 ELSEWHERE = (
     "mkdir ",

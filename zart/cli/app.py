@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, NoReturn
@@ -25,14 +25,18 @@ COMMANDS = {
     "list": "List executions, newest first.",
     "cancel": "Cancel an execution.",
     "serve": "Serve the HTTP API until stopped by SIGTERM or Ctrl-C.",
+    "mcp": "Answer an agent over standard input and output, in the Model Context Protocol.",
+    "schema": "Describe every command, and every task with the JSON Schemas of its input and output.",
+    "doctor": "Examine the database and the way to it, and say what to do about what is wrong.",
     "bench": "Measure this database for a few seconds, and say what it means.",
     "demo": "Run a data pipeline, kill its worker, watch it finish.",
+    "completion": "Print what makes a shell complete commands and options.",
 }
 """Name -> what it does; each is the function of its name in `zart.cli.commands.<name>`, and imported when it is called."""
 
 
-def build() -> App:
-    """Return the program with all its commands."""
+def build(asked: str | None = None) -> App:
+    """Return the program with all its commands; the one that is asked for is to explain itself at length."""
     app = App(
         name="zart",
         help="Durable execution for Python: every step's result is saved in the database you already run.",
@@ -44,7 +48,15 @@ def build() -> App:
     for place, (name, purpose) in enumerate(COMMANDS.items()):
         module = "listing" if name == "list" else name
         app.command(f"zart.cli.commands.{module}:{module}", name=name, help=purpose, sort_key=place)
+    if asked in COMMANDS:
+        app[asked].help = "\n\n".join(paragraphs(app[asked].default_command))
     return app
+
+
+def paragraphs(command: Callable[..., Any] | None) -> list[str]:
+    """Return what a command's docstring says before it comes to parameters, each paragraph in one line."""
+    text = (inspect.getdoc(command) or "").partition("Args:\n")[0]
+    return [" ".join(each.split()) for each in text.strip().split("\n\n")]
 
 
 def run(tokens: Sequence[str]) -> int:
@@ -70,7 +82,8 @@ def run(tokens: Sequence[str]) -> int:
 
 
 def _call(tokens: Sequence[str]) -> Any:
-    command, bound, _ = build().parse_args(tokens, print_error=False, exit_on_error=False, help_on_error=False)
+    program = build(next(iter(tokens), None))
+    command, bound, _ = program.parse_args(tokens, print_error=False, exit_on_error=False, help_on_error=False)
     result = command(*bound.args, **bound.kwargs)
     return asyncio.run(result) if inspect.iscoroutine(result) else result
 

@@ -1,30 +1,16 @@
-"""What went wrong, in words and as an exit code.
-
-| exit code | meaning |
-|---|---|
-| 0 | done |
-| 1 | the operation failed |
-| 2 | usage: the command line is wrong |
-| 3 | not found |
-| 4 | the execution ended failed or cancelled |
-| 5 | conflict |
-| 69 | the database cannot be reached |
-| 75 | timed out, still running |
-| 77 | not allowed |
-| 78 | bad configuration |
-"""
+"""What went wrong, in words and as an exit code: every code that there is stands here, or in `zart.problems`."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import IntEnum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from zart.cli.settings import masked
 from zart.cli.terminal import to_json, visible
 from zart.errors import ExecutionNotFound
-from zart.problems import known, parted
+from zart.problems import KNOWN, known, parted
 
 
 class Exit(IntEnum):
@@ -43,11 +29,71 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+EXITS: Mapping[Exit, str] = {
+    Exit.DONE: "done",
+    Exit.FAILED: "the operation failed",
+    Exit.USAGE: "usage: the command line is wrong, or the data does not fit",
+    Exit.NOT_FOUND: "not found",
+    Exit.ENDED_BADLY: "the execution ended failed or cancelled",
+    Exit.CONFLICT: "conflict: `schedule` found other work under the id, or `event` an execution that has ended",
+    Exit.UNAVAILABLE: "the database, or the server, cannot be reached",
+    Exit.TIMED_OUT: "timed out; the execution goes on",
+    Exit.NOT_ALLOWED: "not allowed",
+    Exit.CONFIGURATION: "bad configuration: a wrong `--app` or URL, a schema that is missing, older or newer",
+    Exit.INTERRUPTED: "interrupted",
+}
+"""Exit code -> what it means."""
+
+_OWN: Mapping[str, tuple[Exit, str]] = {
+    "usage": (Exit.USAGE, "The command line is wrong."),
+    "invalid_json": (Exit.USAGE, "What `--data` says is no JSON."),
+    "unreadable_data": (Exit.USAGE, "The file that `--data` names cannot be read."),
+    "folder_not_empty": (Exit.USAGE, "The demo wants a folder of its own."),
+    "bad_app": (Exit.CONFIGURATION, "`--app` names nothing that holds handlers, or importing it fails."),
+    "bad_database_url": (Exit.CONFIGURATION, "It is no URL of a database that Zart knows."),
+    "bad_server_url": (Exit.CONFIGURATION, "It is no URL of a server."),
+    "bad_payload_codec": (Exit.CONFIGURATION, "The payload codec, or the keys, that the environment names cannot be had."),
+    "missing_extra": (Exit.CONFIGURATION, "The command needs packages that come with an extra."),
+    "no_token": (Exit.CONFIGURATION, "Without a token nobody but this machine may be served."),
+    "cannot_listen": (Exit.CONFIGURATION, "The address cannot be listened on."),
+    "demo_failed": (Exit.FAILED, "The demo did not come to its end."),
+    "demo_differs": (Exit.FAILED, "The demo came to other numbers than it must."),
+    "internal": (Exit.FAILED, "A fault in Zart or in a handler's module."),
+}
+_MEANINGS: Mapping[str, str] = {
+    "not_found": "No execution has this id, or no such run.",
+    "idempotency_mismatch": "The id belongs to another task or to other data.",
+    "already_exists": "The id is taken.",
+    "execution_finished": "The execution has ended.",
+    "execution_failed": "The execution that was waited for has failed.",
+    "execution_cancelled": "The execution that was waited for was cancelled.",
+    "timed_out": "The execution has not ended in time; it goes on.",
+    "storage_unavailable": "The database, or the server, does not answer.",
+    "schema_mismatch": "The database's schema is not that of this version.",
+    "task_not_registered": "No handler of this name is registered.",
+    "payload_too_large": "The value is larger than storage takes.",
+    "invalid_data": "The data does not fit the task; every wrong field is named.",
+    "not_supported": "The backend, or the way to it, cannot do that.",
+    "not_allowed": "The file, or the token, does not allow it.",
+    "failed": "Anything else that went wrong.",
+}
+CODES: Mapping[str, tuple[Exit, str]] = {
+    **{each.code: (Exit(each.exit), _MEANINGS.get(each.code, "")) for each in KNOWN},
+    **_OWN,
+}
+"""Code -> exit code and meaning."""
+
+
+def _checked(_instance: object, _attribute: object, code: str) -> None:
+    if code not in CODES:
+        raise LookupError(f"there is no error code {code!r}; it needs a line in zart.cli.errors")
+
+
 @frozen
 class Problem:
     """An error as it is shown: a stable code for programs, words for people, and what to do about it."""
 
-    code: str
+    code: str = field(validator=_checked)
     message: str
     hint: str
     exit: Exit
@@ -61,8 +107,16 @@ class Refused(Exception):
         super().__init__(message)
 
 
-_HINTS = {"not_found": "`zart list` shows what there is", "not_allowed": "look at who may read and write that file"}
+_HINTS: Mapping[str, str] = {"not_found": "`zart list` shows what there is"}
 """Code -> what to do about it here; else the error's own words, after its last semicolon."""
+_LAST_HINTS: Mapping[str, str] = {"invalid_data": "`zart schema` shows what each task takes"}
+"""Code -> what to do about it, if the error itself says nothing of that."""
+_EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "server": ("anyio", "httptools", "sse_starlette", "starlette", "uvicorn"),
+    "client": ("httpx2",),
+    "mcp": ("mcp",),
+}
+"""Extra -> what it brings."""
 
 
 def explain(error: BaseException) -> Problem:
@@ -72,10 +126,25 @@ def explain(error: BaseException) -> Problem:
     message, tail = parted(error)
     found = known(error)
     if found is None:
-        message = f"{type(error).__name__}: {message}; {tail}" if tail else f"{type(error).__name__}: {message}"
-        return Problem("internal", message, "this is a fault in Zart or in a handler's module", Exit.FAILED)
+        return _unknown(error, f"{message}; {tail}" if tail else message)
+    if isinstance(error, PermissionError) and error.errno is not None:
+        tail = "look at who may read and write that file"
+    tail = tail or _LAST_HINTS.get(found.code, "")
     missing_run = isinstance(error, ExecutionNotFound) and error.run is not None
     return Problem(found.code, message, tail if missing_run else _HINTS.get(found.code, tail), Exit(found.exit))
+
+
+def _unknown(error: BaseException, said: str) -> Problem:
+    if isinstance(error, ModuleNotFoundError):
+        package = (error.name or "").partition(".")[0]
+        for extra, packages in _EXTRAS.items():
+            if package in packages:
+                hint = f"pip install 'zart-durable[{extra}]'"
+                message = f"this needs the extra {extra!r}: there is no module {package!r}"
+                return Problem("missing_extra", message, hint, Exit.CONFIGURATION)
+    return Problem(
+        "internal", f"{type(error).__name__}: {said}", "this is a fault in Zart or in a handler's module", Exit.FAILED
+    )
 
 
 def complain(problem: Problem, *, as_json: bool) -> None:

@@ -8,8 +8,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from zart.cli.access import Executions
 from zart.cli.output import cell, console
-from zart.client import DurableScheduler
 from zart.clock import SystemClock
 from zart.errors import WaitTimedOut
 from zart.report import DurableExecutionStatus, StepStatusInfo
@@ -19,7 +19,7 @@ _SHOWN = 20
 """Steps on the screen: the last ones."""
 
 
-async def watch(client: DurableScheduler, execution_id: str, timeout: timedelta) -> DurableExecutionStatus:
+async def watch(client: Executions, execution_id: str, timeout: timedelta) -> DurableExecutionStatus:
     """Wait as `DurableScheduler.wait` does, and show live on stderr what happens meanwhile; nothing is left on the screen."""
     clock = SystemClock()
     end = clock.monotonic() + timeout.total_seconds()

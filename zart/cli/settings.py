@@ -12,6 +12,26 @@ from cyclopts import Parameter
 Format = Literal["table", "json", "jsonl"]
 
 DEFAULT_DATABASE = "sqlite:///zart.db"
+DATABASE_VARIABLES = ("ZART_DATABASE_URL", "DATABASE_URL")
+SERVER_VARIABLE = "ZART_SERVER"
+TOKEN_VARIABLE = "ZART_TOKEN"  # noqa: S105 # its name
+
+VARIABLES: Mapping[str, str] = {
+    "ZART_DATABASE_URL": "the database, where `--database-url` is not given",
+    "DATABASE_URL": "the same, where `ZART_DATABASE_URL` is not set either",
+    "ZART_SERVER": "the server to work through, where neither `--server` nor `--database-url` is given",
+    "ZART_TOKEN": "the token to show to that server",
+    "ZART_APP": "where the handlers are, where `--app` is not given",
+    "ZART_OUTPUT": "`table`, `json` or `jsonl`, where neither `-o` nor `--json` is given",
+    "ZART_READ_TOKEN": "the token of callers of `zart serve` that may look; several are parted by commas",
+    "ZART_OPERATOR_TOKEN": "the token of callers of `zart serve` that may do everything; several are parted by commas",
+    "ZART_PAYLOAD_KEYS": "encrypt payloads: `name=base64`, several parted by commas; the first writes, all of them read",
+    "ZART_PAYLOAD_KEYS_FILE": "a file with the same",
+    "ZART_PAYLOAD_ALLOW_PLAIN": "`1`: also read payloads that were never encrypted",
+    "ZART_PAYLOAD_CODEC": "a payload codec of your own, as package.module:name",
+    "NO_COLOR": "no colours, not even on a terminal",
+}
+"""What is read from the environment, and what it means."""
 _PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):(?:\S*|[^/?#]*)(?=@)")  # also one with characters that should be escaped
 _SECRET_FIELD = re.compile(r"(?i)([?&](?:password|passwd|pwd|sslpassword)=)[^&#]*")
 
@@ -22,7 +42,7 @@ class OutputSettings:
     """What a command takes that needs no database.
 
     Attributes:
-        output: How data is printed: a table for people on a terminal, otherwise JSON.
+        output: How data is printed; default: a table on a terminal, otherwise JSON.
         json: Print JSON, as `-o json`.
     """
 
@@ -37,14 +57,47 @@ class OutputSettings:
 
 @Parameter(name="*")
 @frozen(kw_only=True)
-class Settings(OutputSettings):
-    """What every other command takes.
+class DatabaseSettings(OutputSettings):
+    """What commands take that need the database itself.
 
     Attributes:
-        database_url: The database.
+        database_url: The database, e.g. postgresql://user@host/name; default: sqlite:///zart.db.
     """
 
-    database_url: Annotated[str, Parameter(env_var=("ZART_DATABASE_URL", "DATABASE_URL"))] = DEFAULT_DATABASE
+    database_url: Annotated[str | None, Parameter(env_var=DATABASE_VARIABLES)] = None
+
+    @property
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or DEFAULT_DATABASE
+
+
+@Parameter(name="*")
+@frozen(kw_only=True)
+class Settings(DatabaseSettings):
+    """What commands take that start, send or look.
+
+    Attributes:
+        server: Work through the HTTP API of `zart serve` at this URL, instead of the database. Its token is in ZART_TOKEN.
+    """
+
+    server: Annotated[str | None, Parameter(env_var=SERVER_VARIABLE)] = None
+
+    @property
+    def server_url(self) -> str | None:
+        """The server to work through; None: the database.
+
+        An option stands above a variable; of two variables the server's counts.
+
+        Raises:
+            ValueError: both are given as options.
+        """
+        if self.server is None or self.database_url is None:
+            return self.server
+        by_variable = {os.environ.get(name) for name in (*DATABASE_VARIABLES, SERVER_VARIABLE)}
+        if self.server not in by_variable and self.database_url not in by_variable:
+            raise ValueError("--server and --database-url exclude each other; give one of the two")
+        return None if self.server in by_variable and self.database_url not in by_variable else self.server
 
 
 DEFAULTS = Settings()

@@ -13,6 +13,7 @@ from zart.ids import SystemRandomness
 from zart.scheduler import Storage
 from zart.schedulers.address import Address
 from zart.schedulers.postgres import PostgresScheduler
+from zart.schedulers.postgres.verified import verified
 
 
 def ground(url: str) -> AbstractAsyncContextManager[Storage]:
@@ -59,7 +60,9 @@ async def _schema(url: str) -> AsyncIterator[Storage]:
             yield storage
     finally:
         try:
-            connection = await asyncpg.connect(f"postgresql://{address.dsn.partition('://')[2]}", statement_cache_size=0)
+            connection = await asyncpg.connect(
+                verified(f"postgresql://{address.dsn.partition('://')[2]}"), statement_cache_size=0
+            )
             try:
                 await connection.execute(f'DROP SCHEMA "{name}" CASCADE')
             finally:

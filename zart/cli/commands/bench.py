@@ -6,7 +6,7 @@ from zart.cli.bench.measure import Bench, Measured
 from zart.cli.errors import usage
 from zart.cli.eventloop import run_quickly
 from zart.cli.output import put_record
-from zart.cli.settings import DEFAULTS, Settings, masked
+from zart.cli.settings import DEFAULTS, DatabaseSettings, masked
 
 _LONGEST = 60.0
 
@@ -15,12 +15,16 @@ def bench(
     *,
     seconds: float = 5.0,
     concurrency: int = 200,
-    settings: Settings = DEFAULTS,
+    settings: DatabaseSettings = DEFAULTS,
 ) -> None:
     """Measure this database for a few seconds, and say what the figures mean.
 
-    It works in a schema, or for SQLite in a file, of its own beside yours, and removes it afterwards. What else the database
-    does meanwhile is in the figures, and they are a load for it.
+    A round trip, a start that is saved by itself, a step of an execution that runs alone, steps per second where many run,
+    the time from a start to its result, and whether the database or Python bounds the whole.
+
+    It works in a schema, or for SQLite in a file, of its own beside yours, called `zart_bench_…`, and removes it
+    afterwards; your tables are not touched. What else the database does meanwhile is in the figures, and they are a load
+    for it.
 
     Args:
         seconds: About how long, at most 60.
@@ -32,9 +36,9 @@ def bench(
             raise ValueError(f"--seconds must be above 0 and at most {_LONGEST:g}, not {seconds:g}; 5 is enough for most")
         if concurrency < 1:
             raise ValueError(f"--concurrency must be a whole number from 1, not {concurrency}; `zart worker` has 200")
-    measured = run_quickly(_measured(settings.database_url, seconds, concurrency))
+    measured = run_quickly(_measured(settings.database, seconds, concurrency))
     record = {
-        "database": masked(settings.database_url),
+        "database": masked(settings.database),
         "executions": measured.executions,
         "bound": bound(measured),
         "figures": figures(measured, concurrency),

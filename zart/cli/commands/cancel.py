@@ -1,6 +1,6 @@
 """`zart cancel`."""
 
-from zart.cli.database import client_of
+from zart.cli.access import executions
 from zart.cli.inputs import read_name
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, Settings
@@ -12,16 +12,17 @@ async def cancel(
     *,
     settings: Settings = DEFAULTS,
 ) -> None:
-    """Cancel an execution, at once or, while it runs, within two seconds; what has ended stays as it is.
+    """Cancel an execution, at once or, while it runs, within two seconds.
 
-    Prints the status now true and whether this command made it so.
+    Prints the status now true, and as `cancelled` whether this command made it so. One that has ended stays as it is, with
+    exit code 0, so that repeating it does no harm.
 
     Args:
         execution_id: Which one.
         settings: What every command takes.
     """
     read_name(execution_id, "execution id")
-    async with client_of(settings.database_url, execution_id) as client:
+    async with executions(settings, execution_id) as client:
         cancelled = await client.cancel(execution_id)
         record = await client.status(execution_id)
     put_record(

@@ -1,6 +1,6 @@
 """`zart event`."""
 
-from zart.cli.database import client_of
+from zart.cli.access import executions
 from zart.cli.inputs import DataOption, read_data, read_name
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, Settings
@@ -19,8 +19,13 @@ async def event(
 ) -> None:
     """Send an event to an execution; it is kept if nobody waits for it yet.
 
-    What kind of payload a wait takes is known to the body alone: one that does not fit is delivered too, set aside when the
-    wait looks at it, and named in the execution's `reason`. The answer shows which waits for events were open when it was sent.
+    The `result` is "delivered", or "duplicate" when --event-id was sent before. To an execution that has ended nothing is
+    sent (exit code 5).
+
+    "delivered" means that it is in the mailbox, and no more. What name and what payload a wait takes is known to the body
+    alone. `waiting_for` in the answer names the waits for events that were open just before: look there for a misspelt
+    name. A payload that does not fit is set aside when the wait looks at it; the wait goes on, and `reason` in `zart
+    status` says what was wrong.
 
     Args:
         execution_id: Which execution.
@@ -34,7 +39,7 @@ async def event(
     if event_id is not None:
         read_name(event_id, "event id")
     payload = read_data(data)
-    async with client_of(settings.database_url, execution_id) as client:
+    async with executions(settings, execution_id) as client:
         before = await client.status(execution_id)
         delivery = await client.offer_event(execution_id, name, payload, event_id=event_id)
     result = "duplicate" if delivery is Delivery.DUPLICATE else "delivered"

@@ -1,17 +1,18 @@
 """`zart list`."""
 
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from zart.cli.database import ELSEWHERE, client_of, is_absent
+from zart.cli.access import ELSEWHERE, absent, executions
 from zart.cli.inputs import read_name
-from zart.cli.output import put_records
-from zart.cli.settings import DEFAULTS, Settings, masked
+from zart.cli.output import Record, put_records
+from zart.cli.settings import DEFAULTS, Settings
 from zart.cli.terminal import visible
 from zart.cli.views import LIST_COLUMNS, reason_note, summary
+from zart.cli.watching import keep_up, tell_changes
 from zart.status import ExecutionStatus
 
 _UNKNOWN_WITHOUT_HISTORY = "step"
@@ -24,9 +25,12 @@ async def listing(
     limit: Annotated[int, Parameter(validator=Number(gte=1, lte=10_000))] = 100,
     after: str | None = None,
     order: Literal["desc", "asc"] = "desc",
+    watch: Annotated[bool, Parameter(name=("--watch", "-w"), negative=())] = False,
     settings: Settings = DEFAULTS,
 ) -> None:
     """List executions, newest first.
+
+    With --watch what no longer fits --status or --task leaves the table; a program is not told of that.
 
     Args:
         status: Only those with this status.
@@ -34,23 +38,28 @@ async def listing(
         limit: How many at most.
         after: Go on after this execution id, the last one of the page before; after an unknown id there is nothing.
         order: Newest first (desc) or oldest first (asc).
+        watch: Go on looking every second until Ctrl-C: a live table on a terminal, else a line of JSON for whatever is new or
+            has changed.
         settings: What every command takes.
     """
     if task is not None:
         read_name(task, "task name")
     if after is not None:
         read_name(after, "execution id")
-    if is_absent(settings.database_url):
-        sys.stderr.write(visible(f"zart: there is no database {masked(settings.database_url)}; {ELSEWHERE}") + "\n")
+    if (missing := absent(settings)) is not None:
+        sys.stderr.write(visible(f"zart: there is no database {missing}; {ELSEWHERE}") + "\n")
         put_records((), settings.format, LIST_COLUMNS)
         return
-    async with client_of(settings.database_url) as client:
-        found = await client.list_executions(
-            status=None if status is None else ExecutionStatus(status), task_name=task, limit=limit, after=after, order=order
-        )
-    rows: list[dict[str, Any]] = []
-    for record in found:
-        row = summary(record)
-        del row[_UNKNOWN_WITHOUT_HISTORY]
-        rows.append(row)
-    put_records(rows, settings.format, LIST_COLUMNS, reason_note)
+    async with executions(settings) as client:
+
+        async def look() -> list[Record]:
+            wanted = None if status is None else ExecutionStatus(status)
+            found = await client.list_executions(status=wanted, task_name=task, limit=limit, after=after, order=order)
+            return [{key: value for key, value in summary(each).items() if key != _UNKNOWN_WITHOUT_HISTORY} for each in found]
+
+        if not watch:
+            put_records(await look(), settings.format, LIST_COLUMNS, reason_note)
+        elif settings.format == "table" and sys.stdout.isatty():
+            await keep_up(look)
+        else:
+            await tell_changes(look)

@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from zart.cli.database import storage_at
 from zart.cli.output import put_record
-from zart.cli.settings import DEFAULTS, Settings, masked
+from zart.cli.settings import DEFAULTS, DatabaseSettings, masked
 from zart.cli.terminal import visible
 from zart.scheduler import Storage
 
@@ -28,28 +28,30 @@ class Versioned(Protocol):
 async def migrate(
     *,
     print: Annotated[bool, Parameter(negative=())] = False,  # noqa: A002 # what the option is called
-    settings: Settings = DEFAULTS,
+    settings: DatabaseSettings = DEFAULTS,
 ) -> None:
     """Bring the database's schema to this version; safe to repeat and to run from several processes at once.
 
     Prints the version it found and the one it left.
 
     Args:
-        print: Change nothing, and print the SQL that would run now. It is SQL even where other commands print JSON.
+        print: Change nothing, and print the SQL that would run now as one transaction. It is SQL also where stdout is no
+            terminal; only with --json or -o does it stand in a JSON object, as `sql`. When there is nothing to run, stdout
+            stays empty and stderr says so.
         settings: What every command takes.
     """
-    storage = storage_at(settings.database_url)
+    storage = storage_at(settings.database)
     if print:
         await _print(storage, settings)
         return
     before = await _version(storage)
     await storage.migrate()
-    found = {"database": masked(settings.database_url), "from": before, "to": await _version(storage)}
+    found = {"database": masked(settings.database), "from": before, "to": await _version(storage)}
     put_record(found, settings.format)
 
 
-async def _print(storage: Storage, settings: Settings) -> None:
-    place = masked(settings.database_url)
+async def _print(storage: Storage, settings: DatabaseSettings) -> None:
+    place = masked(settings.database)
     script = await storage.migration_script() if isinstance(storage, Versioned) else ""
     if not script:
         sys.stderr.write(visible(f"zart: there is nothing to run on {place}") + "\n")

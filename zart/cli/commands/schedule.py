@@ -1,6 +1,6 @@
 """`zart schedule`."""
 
-from zart.cli.database import client_of
+from zart.cli.access import executions
 from zart.cli.errors import Exit, Refused
 from zart.cli.fitting import check_input
 from zart.cli.handlers import registry_of
@@ -8,7 +8,6 @@ from zart.cli.inputs import DataOption, read_data, read_length, read_moment, rea
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, AppOption, Settings
 from zart.ids import SystemRandomness
-from zart.submission import submit
 
 
 async def schedule(
@@ -27,6 +26,9 @@ async def schedule(
 
     Repeating the command with the same id, task and data is the same start, and says so; another task or other data under
     the id is refused (exit code 5).
+
+    Without --app nothing is known of the task: wrong data then fails the execution when a worker takes it. A worker ignores
+    unknown fields, since they may come from a newer version of your code; only --app takes them for spelling mistakes.
 
     Args:
         task: The task's name.
@@ -51,8 +53,8 @@ async def schedule(
     moment_ = None if at is None else read_moment(at)
     if queue is not None:
         read_name(queue, "queue")
-    async with client_of(settings.database_url) as client:
-        found = await submit(client, execution_id, task, value, delay=length, at=moment_, queue=queue)
+    async with executions(settings) as client:
+        found = await client.submit(execution_id, task, value, delay=length, at=moment_, queue=queue)
     put_record(
         {
             "execution_id": execution_id,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from zart.cli.database import client_of
+from zart.cli.access import executions
 from zart.cli.errors import Exit, Problem, complain, explain
 from zart.cli.inputs import read_length, read_name
 from zart.cli.progress import watch
@@ -23,9 +23,10 @@ async def wait(
     steps: Annotated[bool, Parameter(negative=())] = False,
     settings: Settings = DEFAULTS,
 ) -> int:
-    """Wait until an execution has ended, and show it.
+    """Wait until an execution has ended, and show it as `zart status` does.
 
-    Exit code 4 when it failed or was cancelled, 75 when it has not ended in time: it goes on, wait again.
+    On a terminal it shows meanwhile the steps with their times, and what is waited for. Exit code 4 when it failed or was
+    cancelled, 75 when it has not ended in time: it goes on, wait again.
 
     Args:
         execution_id: Which one.
@@ -37,7 +38,7 @@ async def wait(
     patience = read_length(timeout, "--timeout")
     form = settings.format
     late: WaitTimedOut | None = None
-    async with client_of(settings.database_url, execution_id) as client:
+    async with executions(settings, execution_id) as client:
         try:
             if sys.stderr.isatty():
                 record = await watch(client, execution_id, patience)

@@ -5,7 +5,9 @@ import gc
 import logging
 import os
 import sys
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import timedelta
+from importlib import import_module
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -15,7 +17,7 @@ from zart.cli.errors import usage
 from zart.cli.eventloop import run_quickly
 from zart.cli.handlers import registry_of
 from zart.cli.inputs import read_length
-from zart.cli.settings import DEFAULTS, AppOption, Settings, masked
+from zart.cli.settings import DEFAULTS, AppOption, DatabaseSettings, masked
 from zart.cli.terminal import visible
 from zart.config import WorkerConfig
 from zart.registry import Registry
@@ -34,10 +36,13 @@ def worker(
     lease: str = "15s",
     poll: str = "1s",
     queue: Annotated[list[str] | None, Parameter(negative=())] = None,
+    health: str | None = None,
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=())] = False,
-    settings: Settings = DEFAULTS,
+    settings: DatabaseSettings = DEFAULTS,
 ) -> None:
     """Run executions until stopped by SIGTERM or Ctrl-C; a second one stops more quickly.
+
+    stderr has warnings, each failed execution among them with its error in words.
 
     Args:
         app: Where the handlers are, as package.module:name: a Registry, handlers, or a function that returns them.
@@ -45,7 +50,9 @@ def worker(
         lease: How long after the worker's death its executions are given to others.
         poll: How often it looks for work when no hint comes.
         queue: A queue to serve; may be given several times.
-        verbose: One line on stderr whenever an execution is taken up, let go or lost; without it, when one fails.
+        health: Answer /healthz, /readyz and /metrics on this port, or HOST:PORT; without a host only to this machine.
+        verbose: One line on stderr whenever an execution is taken up (running), let go (what became of it, and why) or lost
+            (cancelled, or taken over).
         settings: What every command takes.
     """
     registry = registry_of(app)
@@ -59,11 +66,18 @@ def worker(
             queues=tuple(queue or ("default",)),
         )
     _log(verbose=verbose)
-    run_quickly(_work(storage_at(settings.database_url), registry, config, masked(settings.database_url)))
+    storage, probes = storage_at(settings.database), nullcontext()
+    if health is not None:
+        module = import_module("zart.cli.probing")
+        storage = module.watching(storage)
+        probes = module.probing(storage, health)
+    run_quickly(_work(storage, registry, config, masked(settings.database), probes))
 
 
-async def _work(unopened: Storage, registry: Registry, config: WorkerConfig, place: str) -> None:
-    async with unopened as storage:
+async def _work(
+    unopened: Storage, registry: Registry, config: WorkerConfig, place: str, probes: AbstractAsyncContextManager[None]
+) -> None:
+    async with unopened as storage, probes:
         worker = Worker(storage, registry, config)
         # Whatever start-up has made lives as long as the process: the collector need not look at it again.
         gc.collect()

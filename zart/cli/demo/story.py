@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from zart.cli.database import client_of
+from zart.cli.database import storage_at
 from zart.cli.demo import ledger
 from zart.cli.demo.pipeline import APPROVAL, SLOW, TASK
 from zart.cli.errors import Exit, Refused
@@ -56,7 +56,8 @@ class Story:
             Refused: (1) something did not happen in time, or a worker ended by itself.
         """
         self.begun = self.clock.monotonic()
-        async with client_of(self.url) as client:
+        async with storage_at(self.url) as storage:
+            client = DurableScheduler(storage)
             self._tell(f"database: {self.url}")
             async with self._worker() as worker:
                 await client.start(ID, TASK, {"folder": str(self.folder)}, reuse="never")
