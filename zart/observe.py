@@ -1,13 +1,20 @@
-"""What the engine tells about its work to whoever watches: the testing kit, and later telemetry."""
+"""What the engine tells about its work to whoever watches: the testing kit, and telemetry.
 
+All else that can be known of an execution passes the storage port, and is watched there (`zart.telemetry`).
+"""
+
+from contextvars import Context
 from typing import Any, Protocol
+
+TEMPLATES: set[str] = set()
+"""The names of `@zart_step`s before they are filled in: what telemetry calls a step whose name has values in it."""
 
 
 class Observer(Protocol):
     """Told of every call of a step's function and of every outcome handed to a body. Must not raise."""
 
-    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
-        """A step's function is about to be called; `attempt` counts from 1."""
+    def step_started(self, execution_id: str, name: str, attempt: int, context: Context) -> None:
+        """A step's function is about to be called, in these context variables; `attempt` counts from 1."""
         ...
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:
@@ -18,7 +25,7 @@ class Observer(Protocol):
 class Unobserved:
     """Nobody watches."""
 
-    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
+    def step_started(self, execution_id: str, name: str, attempt: int, context: Context) -> None:
         """Do nothing."""
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:

@@ -52,7 +52,8 @@ def test_an_endpoint_without_a_declared_access_cannot_be_made():
 
 
 def test_what_changes_something_is_the_operators():
-    assert all((each.access is Access.OPERATOR) == (each.method == "POST") for each in ENDPOINTS)
+    changing = [each for each in ENDPOINTS if each.way is not Way.AGENT]  # whose tools have an access each
+    assert all((each.access is Access.OPERATOR) == (each.method == "POST") for each in changing)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from openapi_spec_validator import validate
 from tests.http.conftest import OPERATOR, READ, TOKENS, V1, serving, speaking
 from zart.errors import ZartError
 from zart.http import Limits
-from zart.http.endpoints import BY_NAME, ENDPOINTS, Access, Endpoint, errors_of
+from zart.http.endpoints import BY_NAME, ENDPOINTS, Access, Endpoint, Way, errors_of
 from zart.http.openapi import description
 from zart.http.operations import Operations
 from zart.http.reference import HEADING, published, reference
@@ -31,7 +31,7 @@ REFERENCE = ROOT / "docs" / "reference" / "http.md"
 PROFILES = {
     "operator": (["-H", f"Authorization: Bearer {OPERATOR}"], 20),
     "reader": (["-H", f"Authorization: Bearer {READ}"], 8),
-    "stranger": ([], 5),
+    "stranger": ([], 10),
 }
 
 
@@ -42,18 +42,18 @@ def test_the_description_is_valid():
 def test_every_endpoint_is_described_and_nothing_else():
     paths = description()["paths"]
     described = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert described == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
+    assert described == {(each.method, each.path) for each in ENDPOINTS if each.way is not Way.AGENT}
     assert len(BY_NAME) == len(ENDPOINTS)
 
 
 def test_every_endpoint_is_carried_out_by_the_method_of_its_name():
-    inside = {"stream", "stream_all", "openapi", "docs"}
+    inside = {"stream", "stream_all", "openapi", "docs", "metrics", "agents"}
     assert all(callable(getattr(Operations, name)) for name in set(BY_NAME) - inside)
 
 
 def test_tools_of_agents_have_names_of_their_own():
-    tools = [endpoint.tool for endpoint in ENDPOINTS if endpoint.tool]
-    assert len(tools) == len(set(tools)) >= 7
+    tools = [tool.name for endpoint in ENDPOINTS for tool in endpoint.tools]
+    assert len(tools) == len(set(tools)) == 8
     assert all(tool.startswith("zart_") for tool in tools)
 
 
@@ -153,7 +153,7 @@ def test_the_reference_page_is_written_anew(tmp_path):
 # ---- what a stranger to the code finds ------------------------------------------------------------------------------
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("who", PROFILES)
 async def test_schemathesis_finds_nothing(memory, tmp_path, who):
     headers, seconds = PROFILES[who]
@@ -162,11 +162,14 @@ async def test_schemathesis_finds_nothing(memory, tmp_path, who):
     assert program is not None
     async with speaking(memory, access=TOKENS, limits=limits) as spoken, serving(spoken.api) as served:
         spoken.api.operations._registry = None  # any task is taken: the description knows none
-        process = await asyncio.create_subprocess_exec(
-            program, "run", f"{served.url}/openapi.json", *headers,
-            "--checks", "all", "--max-time", str(seconds), "--seed", "7", "--request-timeout", "20",
-            cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-        )  # fmt: skip
-        said, _ = await process.communicate()
+        for longer in (1, 4):
+            process = await asyncio.create_subprocess_exec(
+                program, "run", f"{served.url}/openapi.json", *headers,
+                "--checks", "all", "--max-time", str(seconds * longer), "--seed", "7", "--request-timeout", "20",
+                cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            )  # fmt: skip
+            said, _ = await process.communicate()
+            if b"Empty test suite" not in said:  # on a busy machine the time may be up before anything was asked
+                break
     assert process.returncode == 0, said.decode()
     assert b"No issues found" in said or b"passed" in said

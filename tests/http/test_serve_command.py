@@ -14,8 +14,9 @@ import pytest
 from cyclopts import App
 
 from tests.http.conftest import OPERATOR
-from zart.cli.commands.serve import _connections, serve
+from zart.cli.commands.serve import serve
 from zart.cli.errors import Exit, Refused
+from zart.cli.serving import _connections
 
 ROOT = Path(__file__).parents[2]
 COMMAND = """

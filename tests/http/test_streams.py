@@ -8,7 +8,7 @@ from attrs import evolve
 
 from tests.http.conftest import V1, client, serving, speaking
 from tests.http.flows import HANDLERS
-from zart import DurableScheduler, Worker, WorkerConfig
+from zart import DurableScheduler, InMemoryScheduler, Worker, WorkerConfig
 from zart.clock import instant
 from zart.http.feeds import GAP_PATIENCE, History, News, Overview, Place
 from zart.http.limits import Limits
@@ -89,10 +89,11 @@ async def test_failures_and_retries_are_told(spoken):
     assert turns[-1]["status"] == "failed"
 
 
-class Lines:
+class Lines(InMemoryScheduler):
     """A storage whose history is whatever the test says."""
 
     def __init__(self, execution):
+        super().__init__()
         self.execution = execution
         self.seqs: list[int] = []
         self.looked = asyncio.Event()

@@ -5,16 +5,14 @@ Origin must be loopback, and no proxy may stand in between. Cross-origin request
 the origin is listed.
 """
 
-import hashlib
-import hmac
 import os
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from ipaddress import ip_address
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
+from zart.guard import bearer, digests, is_among, is_loopback
 from zart.http.endpoints import Access
 from zart.http.refusals import Refusal
 
@@ -37,25 +35,6 @@ Authenticate = Callable[[Mapping[str, str]], Awaitable[Caller | None]]
 """A hook: request headers, by lower-case name, to the caller; None refuses."""
 
 
-def _tokens(given: str | Iterable[str | bytes] | None) -> tuple[bytes, ...]:
-    if given is None:
-        return ()
-    return tuple(each for each in map(_digest, given.split(",") if isinstance(given, str) else given) if each)
-
-
-def _digest(given: str | bytes) -> bytes:
-    """Return a token's digest, nothing for nothing; what is a digest already is left as it is.
-
-    Digests are of one length, so that comparing them tells nothing about the tokens'.
-    """
-    if isinstance(given, bytes):
-        return given
-    token = given.strip()
-    if not (token.isascii() and token.isprintable()) or " " in token:
-        raise ValueError("a token may hold printable ASCII characters only, without spaces; make another")
-    return hashlib.sha256(token.encode()).digest() if token else b""
-
-
 @frozen(kw_only=True)
 class AccessRules:
     """Who may call.
@@ -71,8 +50,8 @@ class AccessRules:
         ValueError: a token with spaces, control or foreign characters, or one token for both scopes.
     """
 
-    read: tuple[bytes, ...] = field(default=None, converter=_tokens, repr=False)
-    operator: tuple[bytes, ...] = field(default=None, converter=_tokens, repr=False)
+    read: tuple[bytes, ...] = field(default=None, converter=digests, repr=False)
+    operator: tuple[bytes, ...] = field(default=None, converter=digests, repr=False)
     authenticate: Authenticate | None = None
     hosts: tuple[str, ...] | None = None
     origins: tuple[str, ...] = ()
@@ -105,7 +84,8 @@ class AccessRules:
         origin = headers.get(b"origin")
         if origin is not None and not self._is_own(origin.decode("latin-1"), host):
             raise Refusal("host_not_allowed", "the Origin header names another site", "add it to the allowed origins")
-        if self.is_open and (not _is_loopback(address) or any(each in headers for each in _PROXIED)):
+        is_near = address is None or is_loopback(address)  # None: a socket of the file system
+        if self.is_open and (not is_near or any(each in headers for each in _PROXIED)):
             raise Refusal("not_allowed", "a server without tokens answers to its own machine only", "give it tokens")
 
     def _is_own(self, origin: str, host: str) -> bool:
@@ -119,14 +99,11 @@ class AccessRules:
         """
         if self.is_open:
             return Caller("local", Access.OPERATOR)
-        scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
-        if scheme.lower() == b"bearer":
-            given = hashlib.sha256(token.strip()).digest()
-            # All are compared, whichever fits: how long it takes says nothing.
-            operator = [hmac.compare_digest(given, each) for each in self.operator]
-            read = [hmac.compare_digest(given, each) for each in self.read]
-            if any(operator) or any(read):
-                scope = Access.OPERATOR if any(operator) else Access.READ
+        given = bearer(headers.get(b"authorization", b""))
+        if given is not None:
+            operates, reads = is_among(given, self.operator), is_among(given, self.read)
+            if operates or reads:
+                scope = Access.OPERATOR if operates else Access.READ
                 return Caller(f"{scope}:{given.hex()[:8]}", scope)
         if self.authenticate is not None:
             texts = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers.items()}
@@ -149,20 +126,6 @@ def check_access(caller: Caller, needed: Access) -> None:
     """
     if needed is Access.OPERATOR and caller.access is not Access.OPERATOR:
         raise Refusal("not_allowed", "a read token may not do this", "use the operator token")
-
-
-def is_loopback_name(host: str) -> bool:
-    """Whether a server that is bound to this name or address can be reached from its own machine only."""
-    return host in _LOCAL or _is_loopback(host)
-
-
-def _is_loopback(address: str | None) -> bool:
-    if address is None:
-        return True  # a socket of the file system
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def _name_of(host: str) -> str:

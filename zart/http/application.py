@@ -2,8 +2,7 @@
 
 import asyncio
 import logging
-import traceback
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Any
 from urllib.parse import quote
@@ -16,41 +15,34 @@ from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from zart.client import DurableScheduler
 from zart.clock import Clock, SystemClock
 from zart.errors import SchedulerError
 from zart.handler import TaskHandler
 from zart.http.access import AccessRules, Caller, check_access
-from zart.http.bodies import Disconnected, has_body, swallow
-from zart.http.endpoints import BY_NAME, ENDPOINTS, Access, Endpoint
+from zart.http.agents import Agents, MakeAgents, checked
+from zart.http.audit import audit
+from zart.http.bodies import Disconnected
+from zart.http.endpoints import BY_NAME, ENDPOINTS, Access, Endpoint, Way
 from zart.http.feeds import History, News, Overview, Place
 from zart.http.limits import Gates, Limits, Rates
 from zart.http.openapi import document
 from zart.http.operations import Call, Operations, Reply, refusing
 from zart.http.pages import page
-from zart.http.patience import Patience
-from zart.http.refusals import PROBLEM, Refusal, refusal_of
+from zart.http.refusals import Refusal
 from zart.http.requests import call_of, fitting, headers_of, printable, segments_of
+from zart.http.shell import Shell, address_of
 from zart.http.views import written
 from zart.ids import Randomness, SystemRandomness, check_name
 from zart.registry import Registry
 from zart.scheduler import Storage
+from zart.telemetry.probes import Exposed
+from zart.telemetry.watched import Watched
 
 logger: logging.Logger = logging.getLogger("zart.http")
-audit: logging.Logger = logging.getLogger("zart.http.audit")
 
-_HEADERS = (
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"cache-control", b"no-store"),
-    (b"x-frame-options", b"DENY"),
-    (
-        b"content-security-policy",
-        b"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-    ),
-)
 _PING = 15
 _SEND_TIME = 30.0
 """Seconds that the reader of a stream may leave one event unread."""
@@ -69,6 +61,7 @@ class Api(Starlette):
         limits: Limits,
         clock: Clock,
         randomness: Randomness,
+        agents: MakeAgents | None = None,
     ) -> None:
         self.storage = storage
         self.access = access
@@ -82,6 +75,7 @@ class Api(Starlette):
         self.overview: Overview = Overview(client, clock, randomness, limits.stream_gap)
         self.closing: asyncio.Event = asyncio.Event()
         """Set when the server is to stop: long polls are answered and streams end."""
+        self.agents: Agents | None = None if agents is None else agents(self.operations, self.closing)
         cors = Middleware(
             CORSMiddleware,
             allow_origins=access.origins,
@@ -90,7 +84,7 @@ class Api(Starlette):
         )
         super().__init__(
             routes=[EndpointRoute(self, endpoint) for endpoint in ENDPOINTS],
-            middleware=[*([cors] if access.origins else []), Middleware(Shell, api=self)],
+            middleware=[*([cors] if access.origins else []), Middleware(Shell, access=access, limits=limits, clock=clock)],
             lifespan=lambda _: opened(self),
         )
         self.router.redirect_slashes = False
@@ -116,6 +110,7 @@ def asgi(
     limits: Limits | None = None,
     clock: Clock | None = None,
     randomness: Randomness | None = None,
+    agents: MakeAgents | None = None,
 ) -> Api:
     """Return the HTTP API of a storage as an ASGI application.
 
@@ -125,6 +120,9 @@ def asgi(
 
     Without `access` the tokens come from `ZART_READ_TOKEN` and `ZART_OPERATOR_TOKEN`; without those it answers to programs of
     the same machine only.
+
+    With a watched storage (`zart.telemetry`) `/metrics` shows what it measures, and `/readyz` whether workers on it get at
+    their work. `agents` is `zart.mcp.over_http`, for agents to speak to at `/mcp`.
     """
     return Api(
         scheduler,
@@ -133,6 +131,7 @@ def asgi(
         limits or Limits(),
         clock or SystemClock(),
         randomness or SystemRandomness(),
+        agents,
     )
 
 
@@ -156,82 +155,6 @@ async def opened(api: Api) -> AsyncIterator[None]:
             yield
         finally:
             api.closing.set()
-
-
-class Shell:
-    """What surrounds every request: where it may come from, how large it may be, the headers of its answer, and its errors."""
-
-    def __init__(self, app: ASGIApp, api: Api) -> None:
-        self._app = app
-        self._api = api
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = headers_of(scope)
-        begun, unread = False, has_body(headers)
-
-        async def taken() -> MutableMapping[str, Any]:
-            nonlocal unread
-            message = await receive()
-            unread = unread and message.get("more_body", False)
-            return message
-
-        async def answer(message: MutableMapping[str, Any]) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                present = {name for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(each for each in _HEADERS if each[0] not in present)]
-            await send(message)
-
-        try:
-            self._check(scope, headers)
-            await self._app(scope, taken, answer)
-        except Disconnected:
-            return
-        except Exception as error:  # noqa: BLE001 # each is answered, the unknown as a fault
-            refusal = refusal_of(error)
-            if refusal.code in {"internal", "storage_unavailable", "schema_mismatch"}:
-                _log(scope, error)
-            if begun:
-                raise ConnectionError("the answer broke off") from None
-            await _refuse(refusal, answer, head=scope["method"] == "HEAD", unread=unread)
-            if unread:
-                await swallow(receive, self._api.clock)
-                await answer({"type": "http.response.body", "body": b"", "more_body": False})
-
-    def _check(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        limits = self._api.limits
-        if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > limits.query:
-            raise Refusal("uri_too_long", f"path and query have more than {limits.query:,} bytes", "shorten them")
-        if sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > limits.headers:
-            raise Refusal("headers_too_large", f"the headers have more than {limits.headers:,} bytes", "send fewer")
-        self._api.access.check_place(headers, _address(scope))
-
-
-def _address(scope: Scope) -> str | None:
-    client = scope.get("client")
-    return client[0] if client else None
-
-
-def _log(scope: Scope, error: Exception) -> None:
-    """Log a fault by its type and place: its text may hold what somebody sent, or where the database is."""
-    where = "".join(traceback.format_tb(error.__traceback__))
-    logger.error("%s %s: %s\n%s", scope["method"], ascii(scope["path"]), type(error).__name__, where.rstrip())
-
-
-async def _refuse(refusal: Refusal, send: Send, *, head: bool, unread: bool) -> None:
-    """Send an answer, and leave it unfinished when the rest of the request is still to come."""
-    body = b"" if head else written(refusal.problem())
-    given = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in refusal.headers.items()]
-    given += [(b"content-type", PROBLEM.encode()), (b"content-length", str(len(body)).encode())]
-    if unread:
-        given.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": given})
-    await send({"type": "http.response.body", "body": body, "more_body": unread})
 
 
 class EndpointRoute(BaseRoute):
@@ -260,19 +183,20 @@ class EndpointRoute(BaseRoute):
         api, endpoint = self._api, self.endpoint
         # Whether the server lives must be said however much it has to do.
         with nullcontext() if endpoint.access is Access.PUBLIC else api.gates.place(endpoint.way, caller.name):
+            if endpoint.way is Way.AGENT:
+                await self._speak(caller, scope, receive, send)
+                return
             call = await call_of(endpoint, scope["zart_parameters"], scope, headers, receive, api.limits, api.gates, api.clock)
             response = await self._respond(call, scope, headers, receive)
-            if endpoint.access is Access.OPERATOR:
-                about = ascii(call.path.get("execution_id") or response.headers.get("location", "").rpartition("/")[2])
-                who = caller.name, _address(scope) or "-"
-                audit.info("%s %s: %d, by %s from %s", endpoint.name, about, response.status_code, *who)
+            about = call.path.get("execution_id") or response.headers.get("location", "").rpartition("/")[2]
+            audit(endpoint, about, response.status_code, caller, address_of(scope))
             await response(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
         """Return who calls, if they may."""
         if self.endpoint.access is Access.PUBLIC:
             return Caller("anybody", Access.PUBLIC)
-        api, address = self._api, _address(scope) or "-"
+        api, address = self._api, address_of(scope) or "-"
         try:
             caller = await api.access.caller(headers)
         except Refusal:
@@ -295,6 +219,8 @@ class EndpointRoute(BaseRoute):
                 return Response(document(), media_type="application/json")
             case "docs":
                 return Response(page(), media_type="text/html")
+            case "metrics":
+                return await self._metrics()
             case "stream":
                 return await self._stream(call, headers)
             case "stream_all":
@@ -303,34 +229,35 @@ class EndpointRoute(BaseRoute):
             case "wait":
                 reply = await self._wait(call, receive)
             case name:
-                reply = await self._within(api.operations.named(name)(call))
+                reply = await api.operations.within(api.operations.named(name)(call))
         response = Response(written(reply.answer), reply.status, media_type="application/json")
         if self.endpoint.name == "start":
             response.headers["location"] = _location(reply, scope)
         return response
 
-    async def _within(self, work: Awaitable[Any]) -> Any:
-        try:
-            async with Patience(self._api.clock, self._api.limits.storage_time):
-                return await work
-        except TimeoutError:
-            raise Refusal("storage_unavailable", "the database took too long", "try again in a while") from None
-
     async def _wait(self, call: Call, receive: Receive) -> Reply:
         """Wait, until the end, the caller's patience, its going away, or the server's."""
-        work = asyncio.ensure_future(self._api.operations.wait(call))
-        others = [asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self._api.closing.wait())]
-        try:
-            await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)
-            if work.done():
-                return work.result()
-            if others[0].done():
-                raise Disconnected
-        finally:
-            for each in (work, *others):
-                each.cancel()
-            await asyncio.wait([work, *others])
-        return await self._api.operations.status_or_end(call)
+        operations = self._api.operations
+        gone, closing = asyncio.ensure_future(_gone(receive)), asyncio.ensure_future(self._api.closing.wait())
+        reply = await operations.wait_unless(call, gone, closing)
+        if reply is None and not gone.cancelled():
+            raise Disconnected
+        return reply or await operations.status_or_end(call)
+
+    async def _metrics(self) -> Response:
+        storage = self._api.storage
+        found = [each for each in storage.watchers if isinstance(each, Exposed)] if isinstance(storage, Watched) else []
+        if not found:
+            raise Refusal("no_such_path", "nothing is measured here", "give the server a watched storage with Metrics")
+        text = await self._api.operations.within(found[0].exposition(storage))
+        return Response(text, headers={"content-type": found[0].content_type})
+
+    async def _speak(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
+        api = self._api
+        if api.agents is None:
+            raise Refusal("no_such_path", "this server has no agents' protocol", "install the extra `mcp` where the server is")
+        again = await checked(scope, receive, api.limits, api.gates, api.operations)
+        await api.agents.answer(caller, address_of(scope), scope, again, send)
 
     async def _stream(self, call: Call, headers: Mapping[bytes, bytes]) -> Response:
         api = self._api
@@ -343,7 +270,7 @@ class EndpointRoute(BaseRoute):
         with refusing():
             execution_id = check_name(call.path["execution_id"], "execution id")
         asked = None if call.query.run is UNSET else call.query.run
-        execution = await self._within(history.find(execution_id, place.run or asked))
+        execution = await api.operations.within(history.find(execution_id, place.run or asked))
         if place.ended:
             return Response(status_code=204)
         return self._events(history.follow(execution, place.turn))

@@ -13,7 +13,7 @@ import httpx2
 import msgspec
 from attrs import field, frozen
 
-from zart.client import SHORT_WAIT, event_codec
+from zart.client import SHORT_WAIT
 from zart.clock import Clock, SystemClock, pause
 from zart.codec import ANY, Codec, codec_for
 from zart.codec.text import TAG
@@ -25,6 +25,7 @@ from zart.http import wire
 from zart.http.answers import Again, parameters, read, record_of
 from zart.http.line import ATTEMPTS, FIRST_PAUSE, Line, unreachable
 from zart.ids import Randomness, SystemRandomness, check_name, check_number
+from zart.outgoing import event_codec
 from zart.records import Delivery
 from zart.registry import data_codec, output_codec
 from zart.report import DurableExecutionStatus
@@ -41,8 +42,9 @@ _POLL = 30.0
 
 @frozen
 class HttpHandle(ScheduleResult, Generic[O]):
-    """A started execution, pinned to its run."""
+    """A started execution, pinned to its run; `repeated` when it had been started before, by whomever."""
 
+    repeated: bool = field(eq=False)
     _client: "HttpScheduler" = field(repr=False, eq=False)
     _output: Codec = field(repr=False, eq=False)
     _raises: tuple[type[BaseException], ...] = field(default=(), repr=False, eq=False)
@@ -185,7 +187,8 @@ class HttpScheduler:
         _, answer = await self._line.call("start", execution_id, content=msgspec.json.encode(body))
         started = read(answer, wire.Started)
         status = ExecutionStatus(started.status)
-        return HttpHandle(execution_id, started.task, started.run, status, started.scheduled_at, self, output, raises)
+        at = started.scheduled_at
+        return HttpHandle(execution_id, started.task, started.run, status, at, started.repeated, self, output, raises)
 
     # ---- reading ----------------------------------------------------------------------------------------------------
 

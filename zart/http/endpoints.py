@@ -30,12 +30,31 @@ class Way(StrEnum):
     """With server-sent events."""
     PAGE = "page"
     """With something else than JSON, or with the table itself."""
+    AGENT = "agent"
+    """In the agents' protocol, which describes itself; it may take as long as a wait."""
 
 
 def _checked(_instance: object, _attribute: object, codes: tuple[str, ...]) -> None:
     for code in codes:
         if code not in CODES:
             raise ValueError(f"there is no error code {code!r}; it needs a line in zart.http.refusals.CODES")
+
+
+@frozen
+class Tool:
+    """An endpoint as agents call it.
+
+    Attributes:
+        name: its name.
+        summary: what it does and when to use it.
+        hidden: parameters that are of no use to agents.
+        left_out: fields of the answer that they are not shown.
+    """
+
+    name: str
+    summary: str
+    hidden: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -54,7 +73,7 @@ class Endpoint:
         results: status -> what the answer is and means.
         errors: codes beyond those that every endpoint of its access may answer with.
         way: how it answers.
-        tool: the name of the agents' tool that it is, if it is one.
+        tools: the agents' tools that it is.
     """
 
     name: str
@@ -68,7 +87,7 @@ class Endpoint:
     results: Mapping[int, tuple[type[wire.Answer] | None, str]]
     errors: tuple[str, ...] = field(default=(), validator=_checked)
     way: Way = Way.PLAIN
-    tool: str | None = None
+    tools: tuple[Tool, ...] = ()
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -81,6 +100,7 @@ class AnyJson:
 
 
 API = "/api/v1"
+_STORED = ("stored_result",)
 _EXECUTION = f"{API}/executions/{{execution_id}}"
 
 ENDPOINTS: tuple[Endpoint, ...] = (
@@ -93,7 +113,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         body=wire.StartRequest,
         results={201: (wire.Started, "Started."), 200: (wire.Started, "The same start was made before.")},
         errors=("idempotency_mismatch", "already_exists", "task_not_registered", "invalid_data", "payload_too_large"),
-        tool="zart_schedule",
+        tools=(
+            Tool(
+                "zart_schedule",
+                "Start an execution of a task and return its id at once; it goes on by itself, whatever becomes of this"
+                " session. zart_list_tasks has the tasks and what data they take. Give an idempotency_key, which becomes the"
+                " id: the same key, task and data again are the same start.",
+                hidden=("start_key",),
+            ),
+        ),
     ),
     Endpoint(
         name="list_executions",
@@ -103,7 +131,14 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         summary="List executions in the order of their start.",
         query=wire.ListQuery,
         results={200: (wire.Page, "A page.")},
-        tool="zart_list",
+        tools=(
+            Tool(
+                "zart_list",
+                "List executions, newest first, without their steps.",
+                hidden=("stored", "offset"),
+                left_out=_STORED,
+            ),
+        ),
     ),
     Endpoint(
         name="status",
@@ -114,7 +149,20 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         query=wire.StatusQuery,
         results={200: (wire.Execution, "The execution as it is now.")},
         errors=("not_found",),
-        tool="zart_status",
+        tools=(
+            Tool(
+                "zart_status",
+                "Show an execution as it is now: its status, its output or error, and what it waits for.",
+                hidden=("stored",),
+                left_out=(*_STORED, "steps"),
+            ),
+            Tool(
+                "zart_steps",
+                "Show an execution with all its steps: their results, attempts and errors.",
+                hidden=("stored",),
+                left_out=_STORED,
+            ),
+        ),
     ),
     Endpoint(
         name="wait",
@@ -126,7 +174,15 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         results={200: (wire.Execution, "It has ended."), 202: (wire.Execution, "It goes on: wait again.")},
         errors=("not_found",),
         way=Way.WAIT,
-        tool="zart_wait",
+        tools=(
+            Tool(
+                "zart_wait",
+                "Wait until an execution has ended, for at most 50 seconds, and show it. A status other than completed, failed"
+                " and cancelled says that it still runs: call again, or come back later.",
+                hidden=("stored",),
+                left_out=(*_STORED, "steps"),
+            ),
+        ),
     ),
     Endpoint(
         name="cancel",
@@ -137,7 +193,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         query=wire.OfRun,
         results={200: (wire.Cancellation, "The status now true.")},
         errors=("not_found",),
-        tool="zart_cancel",
+        tools=(Tool("zart_cancel", "Cancel an execution; one that has ended stays as it is."),),
     ),
     Endpoint(
         name="offer_event",
@@ -150,7 +206,13 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         event_key=True,
         results={202: (wire.Delivered, "Recorded."), 200: (wire.Delivered, "An event of this id was recorded before.")},
         errors=("not_found", "execution_finished", "payload_too_large", "invalid_data"),
-        tool="zart_event",
+        tools=(
+            Tool(
+                "zart_event",
+                "Send an event to an execution, such as an approval that it waits for: zart_status names the wait. It is kept"
+                " until the execution takes it. The same event_id twice is one event.",
+            ),
+        ),
     ),
     Endpoint(
         name="stream",
@@ -182,7 +244,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         access=Access.READ,
         summary="List the tasks with the JSON Schemas of their inputs and outputs.",
         results={200: (wire.Tasks, "All tasks that are registered here.")},
-        tool="zart_list_tasks",
+        tools=(
+            Tool("zart_list_tasks", "List the tasks that can be started, with the JSON Schemas of their inputs and outputs."),
+        ),
     ),
     Endpoint(
         name="health",
@@ -197,9 +261,30 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         method="GET",
         path="/readyz",
         access=Access.PUBLIC,
-        summary="Say whether the database answers.",
-        results={200: (wire.Health, "It does.")},
-        errors=("storage_unavailable", "schema_mismatch"),
+        summary="Say whether the database answers, and whether the workers beside the server get at their work.",
+        results={200: (wire.Health, "It does, and they do.")},
+        errors=("storage_unavailable", "schema_mismatch", "not_ready"),
+    ),
+    Endpoint(
+        name="metrics",
+        method="GET",
+        path="/metrics",
+        access=Access.READ,
+        summary="Show what was measured, as Prometheus reads it.",
+        results={200: (None, "The metrics.")},
+        errors=("no_such_path",),
+        way=Way.PAGE,
+    ),
+    Endpoint(
+        name="agents",
+        method="POST",
+        path="/mcp",
+        access=Access.READ,
+        summary="Speak the Model Context Protocol over streamable HTTP. With a read token only the tools that look are there.",
+        body=AnyJson,
+        results={200: (None, "A message of the protocol.")},
+        errors=("no_such_path",),
+        way=Way.AGENT,
     ),
     Endpoint(
         name="openapi",

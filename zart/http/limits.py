@@ -41,7 +41,7 @@ class Limits:
         page: a page of a list ends when its values are larger than this.
         concurrency: how many requests are worked on at once; who comes later gets 503.
         buffered: how much of all bodies together is kept while they come.
-        waits: how many long polls one caller may have.
+        waits: how many long polls one caller may have, and as many calls of agents.
         streams: how many streams one caller may have.
         rate: how many requests a second one caller may make on average, twice as many in a burst.
         failures: how many wrong tokens a second one address may send on average, ten times as many in a burst.
@@ -127,8 +127,8 @@ class Gates:
         Raises:
             Refusal: (too_many_requests, overloaded) there is none.
         """
-        if way in {Way.WAIT, Way.STREAM}:
-            key, most = (way, caller), self._limits.waits if way is Way.WAIT else self._limits.streams
+        if way in {Way.WAIT, Way.STREAM, Way.AGENT}:
+            key, most = (way, caller), self._limits.streams if way is Way.STREAM else self._limits.waits
             held = self._held.get(key, 0)
             if held >= most:
                 raise Refusal("too_many_requests", f"this caller has {held} of them open", "let one end first")

@@ -10,11 +10,13 @@ import msgspec
 from zart.http import wire
 from zart.http.endpoints import ENDPOINTS, Access, AnyJson, Endpoint, Way, errors_of
 from zart.http.refusals import CODES, PROBLEM
+from zart.http.schemas import described
 
 _REF = "#/components/schemas/{name}"
 _ASCII = {"type": "string", "maxLength": 255, "pattern": "^([!-~]([ -~]*[!-~])?)?$"}
 _SEEN = {"type": "string", "maxLength": 60, "pattern": "^(([1-9][0-9]{0,8}:)?([0-9]{1,9}|end))?$"}
 _EVENT = {"type": "object", "properties": {key: {"type": "string"} for key in ("id", "event", "data")}}
+_PAGES = {"openapi": "application/json", "docs": "text/html", "metrics": "text/plain"}
 _GIVEN = {"not": {"type": "null"}}
 _FOLLOWED = {
     # An execution's id -> what can be done with it: what a start answers leads to everything else.
@@ -29,15 +31,16 @@ _FOLLOWED = {
 @cache
 def description() -> dict[str, Any]:
     """Return the description."""
-    types = {answer for each in ENDPOINTS for answer, _ in each.results.values() if answer is not None}
-    bodies = {each.body for each in ENDPOINTS if isinstance(each.body, type) and each.body is not AnyJson}
+    shown = [each for each in ENDPOINTS if each.way is not Way.AGENT]
+    types = {answer for each in shown for answer, _ in each.results.values() if answer is not None}
+    bodies = {each.body for each in shown if isinstance(each.body, type) and each.body is not AnyJson}
     _, components = msgspec.json.schema_components(
         [*sorted(types | bodies | {wire.Problem}, key=lambda one: one.__name__)], ref_template=_REF
     )
     # What two fields have to do with each other no type can say.
     components["StartRequest"]["not"] = {"required": ["delay", "at"], "properties": {"delay": _GIVEN, "at": _GIVEN}}
     paths: dict[str, dict[str, Any]] = {}
-    for endpoint in ENDPOINTS:
+    for endpoint in shown:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
@@ -95,10 +98,7 @@ def _parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
 
 def query_schemas(endpoint: Endpoint) -> dict[str, dict[str, Any]]:
     """Return the schemas of a query's parameters by name."""
-    schema = msgspec.json.schema(endpoint.query)
-    reference = schema.get("$ref", "").rpartition("/")[2]
-    properties = schema.get("$defs", {}).get(reference, schema).get("properties", {})
-    return {key: dict(value) for key, value in properties.items()}
+    return {key: dict(value) for key, value in described(endpoint.query).get("properties", {}).items()}
 
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _content(endpoint: Endpoint, answer: type[wire.Answer] | None) -> dict[str, 
         case Way.STREAM if answer is not None:
             return {"content": {"text/event-stream": {"schema": _EVENT}}}
         case Way.PAGE:
-            media = "application/json" if endpoint.name == "openapi" else "text/html"
+            media = _PAGES[endpoint.name]
             return {"content": {media: {"schema": {"type": "object" if endpoint.name == "openapi" else "string"}}}}
         case _ if answer is not None:
             return {"content": {"application/json": {"schema": {"$ref": _REF.format(name=answer.__name__)}}}}

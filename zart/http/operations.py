@@ -3,9 +3,10 @@
 HTTP and agents' tools call the same methods. Errors are Zart's own, or a `Refusal`.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 from msgspec import UNSET
@@ -17,6 +18,7 @@ from zart.durations import to_timedelta
 from zart.errors import ExecutionNotFound, WaitTimedOut
 from zart.http import wire
 from zart.http.limits import Limits
+from zart.http.patience import Patience
 from zart.http.refusals import Refusal
 from zart.http.schemas import describe_all
 from zart.http.views import execution_of, summary_of
@@ -26,6 +28,9 @@ from zart.registry import Registry
 from zart.report import report
 from zart.status import ExecutionStatus
 from zart.submission import submit
+from zart.telemetry.watched import Watched
+
+T = TypeVar("T")
 
 _READY = "zart-ready"
 _STAYS_READY = 1.0
@@ -71,9 +76,9 @@ class Operations:
         self, client: DurableScheduler, registry: Registry | None, limits: Limits, clock: Clock, randomness: Randomness
     ) -> None:
         self.client = client
+        self.clock = clock
         self._registry = registry
         self._limits = limits
-        self._clock = clock
         self._randomness = randomness
         self._ready_until = float("-inf")
 
@@ -131,6 +136,17 @@ class Operations:
         record = await self.client.status(execution_id, run)
         return Reply(200, execution_of(record, stored=call.query.stored), execution_id)
 
+    async def wait_unless(self, call: Call, *others: asyncio.Future[Any]) -> Reply | None:
+        """Wait for the end of an execution, unless one of the others comes first: then return None. Cancels all others."""
+        work = asyncio.ensure_future(self.wait(call))
+        try:
+            await asyncio.wait([work, *others], return_when=asyncio.FIRST_COMPLETED)
+            return work.result() if work.done() else None
+        finally:
+            for each in (work, *others):
+                each.cancel()
+            await asyncio.wait([work, *others])
+
     async def status_or_end(self, call: Call) -> Reply:
         """Show an execution to somebody who waits no longer."""
         record = await self.client.status(_id(call), _run(call))
@@ -187,11 +203,30 @@ class Operations:
         return Reply(200, wire.Health(status="ok"))
 
     async def ready(self, call: Call) -> Reply:
-        """Say whether the database answers, or has answered a moment ago: anybody may ask, as often as they like."""
-        if self._clock.monotonic() >= self._ready_until:
-            await self.client.scheduler.get(_READY)
-            self._ready_until = self._clock.monotonic() + _STAYS_READY
+        """Say whether the database answers, or has answered a moment ago: anybody may ask, as often as they like.
+
+        Workers of this process count too, if they work on the same watched storage.
+        """
+        storage = self.client.scheduler
+        problem = storage.health.problem() if isinstance(storage, Watched) else None
+        if problem is not None:
+            raise Refusal("not_ready", problem, "the worker goes on trying; its log says more")
+        if self.clock.monotonic() >= self._ready_until:
+            await storage.get(_READY)
+            self._ready_until = self.clock.monotonic() + _STAYS_READY
         return Reply(200, wire.Health(status="ok"))
+
+    async def within(self, work: Awaitable[T]) -> T:
+        """Do something that the database is to have done soon.
+
+        Raises:
+            Refusal: (storage_unavailable) it was not.
+        """
+        try:
+            async with Patience(self.clock, self._limits.storage_time):
+                return await work
+        except TimeoutError:
+            raise Refusal("storage_unavailable", "the database took too long", "try again in a while") from None
 
     def named(self, name: str) -> "Callable[[Call], Any]":
         """Return the operation of an endpoint's name."""

@@ -5,10 +5,10 @@ from functools import cache
 from html import escape
 from typing import Any
 
-import msgspec
-
+from zart.http import wire
 from zart.http.endpoints import ENDPOINTS, AnyJson, Endpoint, Way
 from zart.http.openapi import query_schemas
+from zart.http.schemas import described
 
 Row = tuple[str, str, str]
 """What stands in the cells of one line."""
@@ -33,16 +33,16 @@ def page() -> str:
 def parameters(endpoint: Endpoint) -> Iterator[Row]:
     """Yield what a request may say: name, type, meaning."""
     for name, schema in query_schemas(endpoint).items():
-        yield f"`{name}`", _typed(schema), schema.get("description", "")
+        yield f"`{name}`", typed(schema), schema.get("description", "")
     if endpoint.event_key:
         yield "`Idempotency-Key` (header)", "text", "The event's own id: sent twice, it is one event."
     if endpoint.way is Way.STREAM:
         yield "`Last-Event-ID` (header)", "text", "The id of the last event that was read."
     if endpoint.body is AnyJson:
         yield "body", "any JSON", "The payload; none is null."
-    elif isinstance(endpoint.body, type):
-        for name, schema in fields_of(endpoint.body).items():
-            yield f"`{name}` (body)", _typed(schema), schema.get("description", "")
+    elif isinstance(endpoint.body, type) and issubclass(endpoint.body, wire.Request):
+        for name, schema in described(endpoint.body)["properties"].items():
+            yield f"`{name}` (body)", typed(schema), schema.get("description", "")
 
 
 def results(endpoint: Endpoint) -> Iterator[Row]:
@@ -51,17 +51,10 @@ def results(endpoint: Endpoint) -> Iterator[Row]:
         yield str(status), "" if answer is None else f"`{answer.__name__}`", text
 
 
-def fields_of(kind: type) -> dict[str, dict[str, Any]]:
-    """Return the schemas of a struct's fields by name."""
-    _, components = msgspec.json.schema_components([kind])
-    found: dict[str, dict[str, Any]] = components[kind.__name__]["properties"]
-    return found
-
-
-def _typed(schema: dict[str, Any]) -> str:
+def typed(schema: dict[str, Any]) -> str:
     """Return a schema in few words."""
     if "anyOf" in schema:
-        return " or ".join(_typed(each) for each in schema["anyOf"] if each.get("type") != "null")
+        return " or ".join(typed(each) for each in schema["anyOf"] if each.get("type") != "null")
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     words = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}

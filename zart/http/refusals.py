@@ -27,6 +27,7 @@ _OWN: Mapping[str, tuple[int, str]] = {
     "headers_too_large": (431, "The headers are larger than the server takes."),
     "internal": (500, "A fault of the server."),
     "overloaded": (503, "The server has too much to do."),
+    "not_ready": (503, "A worker beside the server does not get at its work."),
 }
 _MEANINGS: Mapping[str, str] = {
     "not_found": "No execution has this id, or no such run.",
@@ -54,7 +55,13 @@ _SERVERS_OWN: Mapping[str, tuple[str, str]] = {
     "internal": ("this is a fault of the server; its log says more", ""),
 }
 _HINTS: Mapping[str, str] = {"not_found": "GET /api/v1/executions lists what there is"}
-_RETRY_AFTER: Mapping[str, int] = {"too_many_requests": 1, "overloaded": 1, "storage_unavailable": 5, "schema_mismatch": 60}
+_RETRY_AFTER: Mapping[str, int] = {
+    "too_many_requests": 1,
+    "overloaded": 1,
+    "storage_unavailable": 5,
+    "schema_mismatch": 60,
+    "not_ready": 5,
+}
 
 
 class Refusal(Exception):

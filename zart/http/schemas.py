@@ -9,6 +9,13 @@ import msgspec
 from zart.registry import Registry, Task
 
 
+def described(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Return the JSON Schema of a struct itself, with its properties."""
+    _, components = msgspec.json.schema_components([kind])
+    found: dict[str, Any] = components[kind.__name__]
+    return found
+
+
 def schema_of(declared: Any) -> dict[str, Any]:
     """Return the JSON Schema of a declared type; that of anything, where the type cannot be described."""
     pydantic = sys.modules.get("pydantic")
