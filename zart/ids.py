@@ -1,5 +1,6 @@
 """Randomness and identifiers: the port, its real implementation, and the rules for names and numbers."""
 
+import os
 import random
 import sys
 import unicodedata
@@ -37,6 +38,14 @@ class SystemRandomness:
     def uuid(self) -> uuid.UUID:
         """Return a new UUIDv7."""
         return _uuid7()
+
+
+def secret_bytes(count: int) -> bytes:
+    """Return bytes that nobody can guess: for keys, and for what must never be used twice with one.
+
+    No part of `Randomness`: a seeded nonce would give away what it is to protect.
+    """
+    return os.urandom(count)
 
 
 def check_name(name: str, what: str) -> str:

@@ -4,41 +4,57 @@ import re
 from urllib.parse import unquote, urlsplit
 
 from zart.errors import NotSupported
+from zart.payloads import PayloadCodec
 from zart.scheduler import Storage
 
-_WORKING = "`memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db` or `postgresql://user:password@host:port/database`"
-_TO_COME = frozenset({"mysql", "mariadb"})
+_WORKING = (
+    "`memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:port/database` or"
+    " `mysql://user:password@host:port/database`"
+)
 
 
-def connect(url: str) -> Storage:
+def connect(url: str, *, payload_codec: PayloadCodec | None = None) -> Storage:
     """Return the scheduler that a URL names, not yet opened: use it with `async with`.
 
-    `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:port/database`. Memory and
-    a SQLite file that is absent or has no tables are migrated on entering; anything else wants `migrate()`.
+    `memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:port/database`,
+    `mysql://user:password@host:port/database` (or `mariadb://…`). Memory and a SQLite file that is absent or has no tables are
+    migrated on entering; anything else wants `migrate()`.
 
     A PostgreSQL URL may give options of `PostgresScheduler`, `?schema=app&prefix=zart_&pooler=true&listen=false` as well as
-    `pool_size` and `timeout`; the parameters of libpq that the driver knows, `sslmode` for one, go to the driver.
+    `pool_size` and `timeout`; the parameters of libpq that the driver knows, `sslmode` for one, go to the driver. A MySQL URL
+    may give `?prefix=zart_&pool_size=8&timeout=10s`, `unix_socket`, `ssl_mode`, `ssl_ca`, `ssl_cert` and `ssl_key`.
+
+    With a `payload_codec`, such as `zart.sealing.Sealed`, everything that may hold users' values goes through it.
 
     Raises:
         ValueError: no URL of a known form, or one with a parameter that is unknown or wrong.
         TypeError: no text.
-        NotSupported: a database that this version does not know yet.
+        NotSupported: a database whose driver is not installed.
 
     Example:
         >>> connect("sqlite:///zart.db")  # doctest: +ELLIPSIS
         SqliteScheduler('.../zart.db')
     """
+    storage = _named(url)
+    if payload_codec is None:
+        return storage
+    from zart.schedulers.coded import coded
+
+    return coded(storage, payload_codec)
+
+
+def _named(url: str) -> Storage:
     if not isinstance(url, str):
         raise TypeError(f"connect takes a URL as text, not {url!r}; use {_WORKING}")
     scheme = url.partition(":")[0].partition("+")[0].lower()
-    if scheme in _TO_COME:
-        raise NotSupported(f"this version of Zart has no backend for {scheme!r}; use {_WORKING}")
     if scheme in {"postgresql", "postgres"} and "://" in url:
         from zart.schedulers.address import Address
         from zart.schedulers.postgres import PostgresScheduler
 
         address = Address.of(url)
         return PostgresScheduler(address.dsn, **address.options)
+    if scheme in {"mysql", "mariadb"} and "://" in url:
+        return _mysql(url)
     parts = urlsplit(url)
     if scheme == "memory" and not parts.netloc and parts.path in {"", "/"} and not parts.query:
         from zart.schedulers.memory import InMemoryScheduler
@@ -49,6 +65,17 @@ def connect(url: str) -> Storage:
 
         return SqliteScheduler(unquote(parts.path[1:]), create=True)
     raise ValueError(f"{_without_password(url)!r} names no storage; use {_WORKING}")
+
+
+def _mysql(url: str) -> Storage:
+    try:
+        from zart.schedulers.mysql import MySqlScheduler
+    except ModuleNotFoundError as error:
+        raise NotSupported(f"{error.name} is not installed; install zart-durable[mysql]") from error
+    from zart.schedulers.mysql.address import Address
+
+    address = Address.of(url)
+    return MySqlScheduler(address, **address.options)
 
 
 def _without_password(url: str) -> str:

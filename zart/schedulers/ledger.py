@@ -9,7 +9,7 @@ from threading import Lock
 from attrs import define
 
 from zart.clock import Clock, Instant, Micros, SystemClock, instant
-from zart.records import Execution, History, Page, Query
+from zart.records import Backlog, Execution, History, Page, Query
 from zart.schedulers.due import Line, Run
 from zart.schedulers.hints import Hints
 from zart.status import ExecutionStatus
@@ -83,6 +83,13 @@ class Ledger:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
         with self._lock:
             return dict(Counter(run.status for run in self._matching(query)))
+
+    async def backlog(self) -> Backlog:
+        """Return how much is due and claimed by nobody."""
+        with self._lock:
+            now = self._now()
+            due = [run.due_at for run in self._runs.values() if run.due_at is not None and run.due_at <= now]
+            return Backlog(len(due), now - min(due, default=now))
 
     def _matching(self, query: Query) -> Iterator[Run]:
         """Yield the current runs that match, in the order asked for."""
