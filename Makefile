@@ -11,12 +11,13 @@ BIN := $(VENV)/bin
 BASE := $(VENV)/.installed-base
 DEV := $(VENV)/.installed-dev
 PEERS := .bench-peers
+AUDIT := .audit
 PINS := setup.cfg pyproject.toml constraints.txt
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers simulate planted docs clean
+.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers simulate planted conformance docs audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-17s %s\n", $$1, $$2 }'
@@ -55,12 +56,29 @@ simulate: $(DEV) ## run SEEDS simulations of the engine (2000) in JOBS processes
 planted: $(DEV) ## plant known bugs in the engine, and see the simulation catch each of them
 	$(BIN)/python -m zart.testing.simulation --planted --seeds $(or $(SEEDS),400)
 
+conformance: $(DEV) ## play the conformance suite on every backend, and write its pages in docs
+	$(BIN)/python -m tests.conformance --page docs/explain/conformance.md
+
 docs: $(DEV) ## build docs/_build; every warning is an error
 	$(BIN)/sphinx-build --quiet -W -n --keep-going docs docs/_build
 	@echo docs/_build/index.html
 
+# --strict: a package that nobody knows anything about is no good news. The wheel is built twice: both must be the same.
+audit: $(AUDIT)/.installed ## look for known weaknesses and write build/sbom.json; needs the network
+	$(AUDIT)/tools/bin/bandit --quiet --recursive zart --severity-level medium --configfile pyproject.toml
+	@mkdir -p build
+	$(AUDIT)/tools/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+	    --output-file build/sbom.json $(AUDIT)/runtime
+	@rm -rf build/lib build/bdist.* build/wheels
+	@for number in 1 2; do \
+	    SOURCE_DATE_EPOCH=1767225600 $(BIN)/pip wheel --quiet --no-deps --no-cache-dir --wheel-dir build/wheels/$$number . || exit; \
+	    rm -rf build/lib build/bdist.*; \
+	done
+	cmp build/wheels/1/*.whl build/wheels/2/*.whl
+	$(AUDIT)/tools/bin/pip-audit --strict --path "$$(echo $(AUDIT)/runtime/lib/python*/site-packages)"
+
 clean: ## remove what was built and cached, except .venv
-	rm -rf build dist docs/_build .bench .bench-peers .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf build dist docs/_build .audit .bench .bench-peers .demo .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # A stamp is touched last: an interrupted installation is repeated. The one for developers holds all of the other.
@@ -71,6 +89,16 @@ $(BASE): $(PINS) | $(BIN)/pip
 $(DEV): $(PINS) | $(BIN)/pip
 	$(BIN)/pip install --quiet --editable '.[dev]' --constraint constraints.txt
 	@touch $(BASE) $@
+
+# What a user installs, and nothing else: no tools, no tests, not Zart itself, of which nobody else knows anything yet.
+$(AUDIT)/.installed: $(PINS) .ci/audit.txt | $(BIN)/pip
+	rm -rf $(AUDIT)
+	$(BIN)/python -m venv --without-pip $(AUDIT)/tools
+	$(BIN)/pip --python $(AUDIT)/tools install --quiet --requirement .ci/audit.txt
+	$(BIN)/python -m venv --without-pip $(AUDIT)/runtime
+	$(BIN)/pip --python $(AUDIT)/runtime install --quiet '.[fast,server,client,crypto,mcp,metrics,mysql,otel]' --constraint constraints.txt
+	$(BIN)/pip --python $(AUDIT)/runtime uninstall --quiet --yes zart-durable
+	@touch $@
 
 # The newest Python that all peers have wheels for: one of them needs 3.12. Restate's server is an npm package.
 $(PEERS)/.installed: benchmarks/peers.txt

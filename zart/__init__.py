@@ -3,7 +3,7 @@
 from zart.client import DurableScheduler
 from zart.config import WorkerConfig
 from zart.context import StepHandle, TaskContext
-from zart.decorators import zart_durable, zart_step
+from zart.decorators import zart_durable
 from zart.errors import (
     BodyFailure,
     DeadlineExceeded,
@@ -29,6 +29,7 @@ from zart.errors import (
     RetryExhausted,
     SchedulerError,
     SchemaMismatch,
+    SealedPayload,
     StepError,
     StepFailed,
     StepFailure,
@@ -42,6 +43,7 @@ from zart.errors import (
     WaitTimedOut,
     ZartError,
 )
+from zart.factories import zart_step
 from zart.functions import (
     capture,
     context,
@@ -119,6 +121,7 @@ __all__ = [
     "Scheduler",
     "SchedulerError",
     "SchemaMismatch",
+    "SealedPayload",
     "SqliteScheduler",
     "Step",
     "StepError",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from zart.clock import SECOND, Instant, Micros, moment
-from zart.errors import ExecutionFailure, RetriesExhausted, TaskError
+from zart.errors import DeserializationError, ExecutionFailure, RetriesExhausted, SealedPayload, TaskError
 from zart.outcome import error_summary, failure_of, save_failure
 from zart.records import Claim, Move, StepRecord
 from zart.registry import Task
@@ -17,6 +17,7 @@ from zart.replay import Replay, body_payload
 from zart.status import ExecutionStatus, Phase, StepKind
 
 _FIRST_SETBACK, _LONGEST_SETBACK = SECOND, 300 * SECOND
+_WITHOUT_KEY = 30 * SECOND
 
 
 @frozen
@@ -43,6 +44,14 @@ def set_aside(claim: Claim, setbacks: int, reason: str, now: Instant) -> Ending:
     due_at = now + min(_FIRST_SETBACK << min(setbacks, 16), _LONGEST_SETBACK)
     record = _record(claim, Phase.ATTEMPT, body_payload(setback=reason), due_at, now)
     return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), reason=reason), (record,))
+
+
+def undecoded(claim: Claim, task: Task, past: Replay, error: DeserializationError, now: Instant) -> Ending:
+    """Its input does not decode: it fails; but if only the key is missing here, a worker that has it can go on."""
+    if isinstance(error, SealedPayload):
+        # Without a record: what is saved here is as plain as the key is missing, and nobody would take it later.
+        return Ending(Move(ExecutionStatus.WAITING, now + _WITHOUT_KEY, reason=str(error)))
+    return failed(claim, task, past, failure_of(error), now)
 
 
 def next_attempt(

@@ -5,25 +5,35 @@ out with what they then have to say, everything of one author together. A commit
 so that storage writes for one half while Python works for the other; without a cap the two would take turns. An author is told
 what became of its words when they are durable, never before.
 
-When storage is unavailable the same commit is repeated until it is answered: repeating is harmless, forgetting is not.
+When storage is unavailable the same commit is repeated until it is answered: repeating is harmless, forgetting is not. When a
+backend answers with an error that is nobody's, or not to everything, each execution's words are said by themselves, and those
+that still get no answer come again after a pause of their own: one execution must not silence all others.
+
+An execution that is busy, because somebody else holds its row, comes again after a pause too, and after a longer one each time.
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
-from zart.clock import Clock, pause
+from zart.clock import Clock, Timer, pause
 from zart.errors import SchedulerError
 from zart.ids import Randomness
-from zart.records import Commit, Committed
+from zart.records import Commit, Committed, Fate
 from zart.scheduler import Scheduler
 
 logger: logging.Logger = logging.getLogger("zart.journal")
 
 SMALLEST_CAP = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
+_FIRST_GAP, _LONGEST_GAP = 0.005, 1.0
+"""Seconds after which what was busy is said again, at first and at last."""
+_TOGETHER = 3
+"""So often a group is said that a backend stumbles over; then each of it by itself."""
+_UNANSWERED = Committed(Fate.BUSY)
 
 
 class Author(Protocol):
@@ -47,6 +57,7 @@ class Journal:
         self._randomness = randomness
         self._running = running
         self._waiting: deque[Author] = deque()
+        self._paused: dict[Author, Timer] = {}
         self._wake: asyncio.Event = asyncio.Event()
         self._idle: asyncio.Event = asyncio.Event()
         self._idle.set()
@@ -60,17 +71,44 @@ class Journal:
             self._wake.set()
         self._waiting.append(author)
 
+    def write_later(self, author: Author, tries: int) -> None:
+        """Have an author's words saved after a pause, the longer the more often that was tried. See `hurry` and `forget`."""
+        self._idle.clear()
+        gap = min(_FIRST_GAP * 2 ** min(tries, 16), _LONGEST_GAP) * (0.5 + self._randomness.random() / 2)
+        self._paused[author] = self._clock.call_later(gap, partial(self.hurry, author))
+
+    def hurry(self, author: Author | None = None) -> None:
+        """End an author's pause, or everybody's."""
+        for each in list(self._paused) if author is None else [author]:
+            if (timer := self._paused.pop(each, None)) is not None:
+                timer.cancel()
+                self.write(each)
+
+    def forget(self, author: Author) -> None:
+        """End an author's pause: it has nothing to say any more."""
+        if (timer := self._paused.pop(author, None)) is not None:
+            timer.cancel()
+            self._rest()
+
     async def flushed(self) -> None:
         """Wait until nothing is left to say."""
         await self._idle.wait()
 
     async def run(self) -> None:
         """Commit groups until cancelled."""
-        while True:
-            await self._wake.wait()
-            while self._waiting:
-                await self._flush()
-            self._wake.clear()
+        try:
+            while True:
+                await self._wake.wait()
+                while self._waiting:
+                    await self._flush()
+                self._wake.clear()
+                self._rest()
+        finally:
+            for timer in self._paused.values():
+                timer.cancel()
+
+    def _rest(self) -> None:
+        if not self._paused and not self._wake.is_set():
             self._idle.set()
 
     async def _flush(self) -> None:
@@ -93,20 +131,36 @@ class Journal:
                 author.saved(commit, answer)
             except Exception:
                 # One execution that the engine trips over must not silence all others.
-                logger.exception("execution %s did not take what storage answered", commit.token.execution_id)
+                about = commit.token.execution_id
+                logger.exception("execution %s did not take the answer", about, extra={"execution_id": about})
 
-    async def _commit(self, commits: list[Commit]) -> "list[Committed]":
-        gap = _FIRST_PAUSE
+    async def _commit(self, commits: list[Commit]) -> list[Committed]:
+        gap, stumbles = _FIRST_PAUSE, 0
         while True:
             try:
-                answers = list(await self._scheduler.commit(commits))
-                if len(answers) == len(commits):
-                    return answers
-                logger.error("storage gave %d answers to %d commits, asking again", len(answers), len(commits))
+                return await self._said(commits)
             except SchedulerError as error:
                 logger.warning("saving %d executions failed, trying again: %s", len(commits), error)
             except Exception:
                 # A fault of the backend's own. Dropping the words would strand every author in memory, so it is asked again.
                 logger.exception("saving %d executions failed, trying again", len(commits))
+                stumbles += 1
+                if stumbles >= _TOGETHER:
+                    return [await self._alone(each) for each in commits]
             await pause(self._clock, gap * (0.5 + self._randomness.random() / 2))
             gap = min(gap * 2, _LONGEST_PAUSE)
+
+    async def _alone(self, commit: Commit) -> Committed:
+        try:
+            (answer,) = await self._said([commit])
+        except Exception:
+            about = commit.token.execution_id
+            logger.exception("saving execution %s failed, trying again later", about, extra={"execution_id": about})
+            return _UNANSWERED
+        return answer
+
+    async def _said(self, commits: list[Commit]) -> list[Committed]:
+        answers = list(await self._scheduler.commit(commits))
+        if len(answers) != len(commits):
+            raise RuntimeError(f"storage gave {len(answers)} answers to {len(commits)} commits; its backend breaks rule 3")
+        return answers

@@ -145,6 +145,11 @@ class Claim:
     """The `seq` of the last mail carried here, 0 without any."""
     now: Instant
 
+    @property
+    def tags(self) -> dict[str, object]:
+        """The fields that log records about it carry."""
+        return {"execution_id": self.token.execution_id, "task": self.task, "attempt": self.attempt}
+
 
 @define
 class Move:
@@ -318,6 +323,14 @@ class Query:
     offset: int = 0
     after: str | None = None
     descending: bool = True
+
+
+@frozen
+class Backlog:
+    """How many executions are due and claimed by nobody, and for how long the longest of them has been due."""
+
+    due: int
+    oldest: Micros
 
 
 @frozen

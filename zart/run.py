@@ -26,12 +26,12 @@ from attrs import evolve
 from zart.clock import SECOND, Instant, Timer, micros
 from zart.codec import check_size
 from zart.context import TaskContext
-from zart.ending import Ending, body_failed, capped, crash_loop, failed, next_attempt, set_aside
+from zart.ending import Ending, body_failed, capped, crash_loop, failed, next_attempt, set_aside, undecoded
 from zart.errors import DeadlineExceeded, DeserializationError, ExecutionFailure, NonRetryable, RetryAfter, ZartError
 from zart.journal import Journal
 from zart.operations import ExecutionInfo, Surroundings
 from zart.outbox import Line, Outbox
-from zart.outcome import failure_of, load_failure
+from zart.outcome import load_failure
 from zart.outcome.wording import one_line
 from zart.records import Claim, Commit, Committed, Fate, Mail, Move
 from zart.registry import Task
@@ -102,7 +102,7 @@ class Run:
         try:
             self.start()
         except Exception:
-            logger.exception("execution %s cannot start", self.execution_id)
+            logger.exception("execution %s cannot start", self.execution_id, extra=self.claim.tags)
             self._set_aside("the engine met an error of its own; see the worker's log")
 
     def start(self) -> None:
@@ -117,7 +117,7 @@ class Run:
         try:
             data = self.task.data.decode(claim.payload)
         except DeserializationError as error:
-            self._fail(failure_of(error))
+            self._leave(undecoded(claim, self.task, self._past, error, self._host.now()))
             return
         self._stage.info = ExecutionInfo(self.execution_id, claim.task, data, claim.attempt, self.task.retry.max_retries)
         context = TaskContext(self._stage, self._turns, self._transactions)
@@ -141,7 +141,7 @@ class Run:
 
     def lose(self) -> None:
         """Drop everything: the execution is cancelled, or another worker's."""
-        logger.info("execution %s is no longer held: it was cancelled, or taken over", self.execution_id)
+        logger.info("execution %s is no longer held: it was cancelled, or taken over", self.execution_id, extra=self.claim.tags)
         self.detach()
         self._over()
 
@@ -172,7 +172,7 @@ class Run:
             move = evolve(move, reason=one_line(move.reason))
         why = "" if move.reason is None else f": {move.reason}"
         level = logging.WARNING if move.status is ExecutionStatus.FAILED else logging.INFO
-        logger.log(level, "execution %s is %s%s", self.execution_id, move.status, why)
+        logger.log(level, "execution %s is %s%s", self.execution_id, move.status, why, extra=self.claim.tags)
         for record in ending.records:
             self._outbox.add(None, record)
         self._outbox.end(move)
@@ -182,7 +182,7 @@ class Run:
         self._leave(failed(self.claim, self.task, self._past, failure, self._host.now(), self._stage.returned))
 
     def _set_aside(self, reason: str) -> None:
-        logger.warning("execution %s is set aside: %s", self.execution_id, reason)
+        logger.warning("execution %s is set aside: %s", self.execution_id, reason, extra=self.claim.tags)
         self._outbox.clear()
         self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
 
@@ -260,7 +260,7 @@ class Run:
     def let_go(self, reason: str) -> None:
         """Save what can be saved and let the execution be claimed again soon."""
         if not self._stage.closed:
-            logger.warning("execution %s is let go: %s", self.execution_id, reason)
+            logger.warning("execution %s is let go: %s", self.execution_id, reason, extra=self.claim.tags)
             self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
 
     def _not_saved(self, answer: Committed, lines: list[Line]) -> None:
@@ -296,7 +296,7 @@ class Run:
             self._set_aside(f"what was saved is not of the type that the code now asks for: {error}")
         except BaseException:
             # An engine that trips over one execution must not take the others with it.
-            logger.exception("execution %s cannot go on", self.execution_id)
+            logger.exception("execution %s cannot go on", self.execution_id, extra=self.claim.tags)
             self._set_aside("the engine met an error of its own; see the worker's log")
         finally:
             self._advancing = False
@@ -365,7 +365,7 @@ class Run:
         for task in self.remains():
             for frame in task.get_stack(limit=1):
                 where = f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}"
-                logger.warning("execution %s hangs on something that is no operation: %s", self.execution_id, where)
+                logger.warning("execution %s hangs, and on no operation: %s", self.execution_id, where, extra=self.claim.tags)
 
     # ---- the end of the body ----------------------------------------------------------------------------------------
 

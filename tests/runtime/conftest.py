@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from tests.servers.mariadb import MariaDbServer
 from tests.servers.postgres import PostgresServer
 from zart import InMemoryScheduler, SqliteScheduler, TaskHandler, WorkerConfig
 from zart.scheduler import Storage
+from zart.schedulers.mysql import MySqlScheduler
 from zart.schedulers.postgres import PostgresScheduler
 from zart.testing import FakeClock, Harness
 
@@ -28,10 +30,15 @@ def make_harness(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[st
         server: PostgresServer = request.getfixturevalue("postgres_server")
         return PostgresScheduler(server.dsn, schema=schema, clock=clock)
 
+    def on_mysql(clock: FakeClock) -> Storage:
+        server: MariaDbServer = request.getfixturevalue("mariadb_server")
+        return MySqlScheduler(server.url, prefix=f"{schema}_", clock=clock)
+
     storages: dict[str, Callable[[FakeClock], Storage]] = {
         "memory": lambda clock: InMemoryScheduler(clock=clock),
         "sqlite": lambda clock: SqliteScheduler(tmp_path / "zart.db", clock=clock),
         "postgres": on_postgres,
+        "mysql": on_mysql,
     }
 
     def on(backend: str) -> MakeHarness:
@@ -43,7 +50,7 @@ def make_harness(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[st
     return on
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgres"])
+@pytest.fixture(params=["memory", "sqlite", "postgres", "mysql"])
 def harness(request: pytest.FixtureRequest, make_harness: Callable[[str], MakeHarness]) -> MakeHarness:
     """Return a function that makes a harness of handlers on the backend at hand."""
     return make_harness(request.param)

@@ -133,7 +133,14 @@ def test_what_the_patterns_find(pattern: re.Pattern[str], text: str, found: bool
 
 # ---- requirements -----------------------------------------------------------------------------------------------------
 
-EXTRAS = {"zart/testing/": ("test",), "zart/http/": ("server", "client")}
+EXTRAS = {
+    "zart/testing/": ("test",),
+    "zart/http/": ("server", "client"),
+    "zart/mcp/": ("mcp",),
+    "zart/schedulers/mysql/": ("mysql",),
+    "zart/telemetry/": ("metrics", "otel"),
+    "zart/sealing.py": ("crypto",),
+}
 """Folders that only those import who have installed the extras: the testing kit is for projects that have pytest."""
 
 

@@ -103,6 +103,32 @@ def test_bad_settings_are_refused(make: Any) -> None:
         make()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"jitter": "some"}, "jitter must be one of 'none', 'full', 'equal', not 'some'"),
+        ({"jitter": ["full"]}, "jitter must be one of 'none', 'full', 'equal', not ['full']"),
+        ({"backoff": "fibonacci"}, "backoff must be one of 'none', 'fixed', 'linear', 'exponential', not 'fibonacci'"),
+        ({"multiplier": "two"}, "multiplier must be a number between 1 and 1000, not 'two'"),
+        ({"multiplier": True}, "multiplier must be a number between 1 and 1000, not True"),
+        ({"multiplier": math.nan}, "multiplier must be a number between 1 and 1000, not nan"),
+        ({"delay": "soon"}, "delay: 'soon' is no duration; write e.g. '500ms', '30s', '5m', '1h30m', '3d'"),
+        ({"max_delay": -1}, "max_delay must be between 0 and 100 years, not -1"),
+        ({"max_retries": "3"}, "max_retries must be a whole number from 0, not '3'"),
+        ({"retry_on": [ValueError]}, "retry_on or give_up_on takes exception classes, not [<class 'ValueError'>]"),
+    ],
+)
+def test_a_bad_policy_is_refused_in_one_line(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((ValueError, TypeError)) as refused:
+        RetryConfig(**{"backoff": "exponential", "max_retries": 1, **options})
+    assert str(refused.value) == message
+
+
+def test_a_policy_takes_durations_however_it_is_made() -> None:
+    assert RetryConfig("fixed", 2, "1m", 1, max_delay=30) == RetryConfig.fixed(2, 60, max_delay="30s")
+    assert RetryConfig("none", 0) == RetryConfig.none()
+
+
 def test_the_crash_guard_strikes_only_those_who_are_suspects_first() -> None:
     assert FEWEST_CRASHES == SUSPECT + 1
     assert WorkerConfig(max_crashes=FEWEST_CRASHES).max_crashes == FEWEST_CRASHES

@@ -12,6 +12,7 @@ from zart.errors import (
     MaxRetriesExhausted,
     RetriesExhausted,
     RetryExhausted,
+    SealedPayload,
     StepFailed,
     StepFailure,
     StepTimedOut,
@@ -19,6 +20,7 @@ from zart.errors import (
 )
 from zart.outcome.saved import TYPE, Declared, Saved, revived, saved_error
 from zart.outcome.wording import one_line, text_of, type_name
+from zart.payloads import why_sealed
 
 _SUMMARY = 500
 _DEADLINE = TaskTimeout()
@@ -112,6 +114,8 @@ def _summary(kind: str, message: str) -> str:
 
 
 def _unreadable(text: str) -> tuple[str, str]:
+    if (why := why_sealed(text)) is not None:
+        return SealedPayload.__name__, f"what was saved {why}"
     return "DeserializationError", f"what was saved is no failure: {text[:60]!r}"
 
 

@@ -18,8 +18,9 @@ from zart import errors
 from zart.codec.leaves import LEAVES
 from zart.codec.shapes import shape_of
 from zart.codec.text import TAG, Mismatch, read, refuse, tag_of, tagged, untagged, write
-from zart.errors import DeserializationError, PayloadTooLarge, StepFailed, UndeclaredType, ZartError
+from zart.errors import DeserializationError, PayloadTooLarge, SealedPayload, StepFailed, UndeclaredType, ZartError
 from zart.outcome.wording import text_of, trace_of, type_name
+from zart.payloads import why_sealed
 from zart.status import ExecutionStatus
 
 Declared = tuple[type[BaseException], ...]
@@ -109,6 +110,8 @@ def revived(saved: Saved, declared: Declared) -> BaseException:
 
 
 def _unreadable(text: str) -> DeserializationError:
+    if (why := why_sealed(text)) is not None:
+        return SealedPayload(f"what was saved {why}")
     return DeserializationError(f"what was saved is not an error: {text[:60]!r}; it was written by something else, or damaged")
 
 

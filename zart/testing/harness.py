@@ -50,7 +50,13 @@ class HarnessClient(DurableScheduler):
         self._harness = harness
 
     async def ended(
-        self, execution_id: str, timeout: Duration, poll_interval: Duration | None = None, *, run: int | None = None
+        self,
+        execution_id: str,
+        timeout: Duration,
+        poll_interval: Duration | None = None,
+        *,
+        run: int | None = None,
+        started: bool = False,
     ) -> Execution:
         """Let everything happen until the execution ends or the time is up; see `DurableScheduler.ended`."""
         patience = to_timedelta(timeout, "timeout")
