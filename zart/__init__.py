@@ -76,6 +76,7 @@ from zart.scheduler import Inspector, Scheduler
 from zart.schedulers import connect
 from zart.schedulers.memory import InMemoryScheduler
 from zart.schedulers.postgres import PostgresScheduler
+from zart.schedulers.sharded import ShardedScheduler
 from zart.schedulers.sqlite import SqliteScheduler
 from zart.status import ExecutionStatus
 from zart.steps import Step, ZartStep
@@ -122,6 +123,7 @@ __all__ = [
     "SchedulerError",
     "SchemaMismatch",
     "SealedPayload",
+    "ShardedScheduler",
     "SqliteScheduler",
     "Step",
     "StepError",

@@ -1,6 +1,7 @@
 """The way in from outside an execution: for web servers, scripts and agents."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar, cast
 
@@ -23,8 +24,6 @@ from zart.status import ExecutionStatus
 D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D
 
-BULK = 1000
-"""How many starts go into one round trip."""
 SHORT_WAIT = timedelta(seconds=30)
 _FIRST_GAP, _LONGEST_GAP = timedelta(milliseconds=100), timedelta(seconds=1)
 
@@ -163,26 +162,25 @@ class DurableScheduler:
                 may be what came after it in the same one.
         """
         handles: list[ExecutionHandle[Any]] = []
-        batch: list[NewExecution] = []
-        for item in items:
-            if not isinstance(item, tuple | list) or len(item) != 3:
-                raise TypeError(f"start_many takes tuples (execution_id, task_name, data), not {item!r}")
-            execution_id, task_name, data = item
-            batch.append(self._outgoing.start(execution_id, task_name, ANY, data, None, None, None, "ended", None))
-            if len(batch) == BULK:
-                handles += await self._start_batch(batch)
-                batch = []
-        return handles + await self._start_batch(batch)
-
-    async def _start_batch(self, batch: Sequence[NewExecution]) -> list[ExecutionHandle[Any]]:
-        answers = await self.scheduler.start(batch) if batch else ()
-        return [self._handle(new, answer, ANY) for new, answer in zip(batch, answers, strict=True)]
+        sent: tuple[list[NewExecution], asyncio.Task[Sequence[Started]]] | None = None
+        try:
+            for batch in self._outgoing.batches(items):
+                started = () if sent is None else _accepted(sent[0], await sent[1])
+                sent = batch, asyncio.get_running_loop().create_task(_answers(self.scheduler.start(batch)))
+                for _ in range(2):  # until it is on its way: storage writes it while the next one is made here
+                    await asyncio.sleep(0)
+                handles += [self._handle(new, answer, ANY) for new, answer in started]
+        except Exception:
+            if sent is not None:
+                await asyncio.wait([sent[1]])
+            raise
+        started = () if sent is None else _accepted(sent[0], await sent[1])
+        return handles + [self._handle(new, answer, ANY) for new, answer in started]
 
     def _handle(
         self, new: NewExecution, started: Started, output: Codec, raises: tuple[type[BaseException], ...] = ()
     ) -> ExecutionHandle[Any]:
-        if not started.accepted:
-            raise ExecutionAlreadyExists(new.id, started.status)
+        _accepted([new], [started])
         at = moment(started.scheduled_at)
         return ExecutionHandle(new.id, new.task, started.run, started.status, at, self, output, raises)
 
@@ -250,10 +248,7 @@ class DurableScheduler:
         run: int | None = None,
         started: bool = False,
     ) -> Execution:
-        """Return the run as it is stored once it has ended, without its history; the rest is as for `wait`.
-
-        With `started` it is known to be there and to go on, and there is no need to look before waiting.
-        """
+        """Do as `wait`, without the history; `started` says that the run is there and had not ended."""
         patience = to_timedelta(timeout, "timeout")
         fixed = None if poll_interval is None else to_timedelta(poll_interval, "poll_interval")
         gap = fixed or _FIRST_GAP
@@ -373,6 +368,18 @@ class DurableScheduler:
         """
         event = self._outgoing.event(execution_id, event_name, payload, event_id, run)
         return _delivered(event, (await self._bound(connection).deliver([event]))[0])
+
+
+async def _answers(starting: Awaitable[Sequence[Started]]) -> Sequence[Started]:
+    return await starting
+
+
+def _accepted(new: Sequence[NewExecution], answers: Sequence[Started]) -> list[tuple[NewExecution, Started]]:
+    """Return the starts with their answers; raise over the first that was refused."""
+    for each, answer in zip(new, answers, strict=True):
+        if not answer.accepted:
+            raise ExecutionAlreadyExists(each.id, answer.status)
+    return list(zip(new, answers, strict=True))
 
 
 def _delivered(event: Event, delivery: Delivery) -> Delivery:

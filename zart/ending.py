@@ -4,16 +4,26 @@ A failure is saved before anything is made of it. An execution that is tried aga
 claimed anew, by whatever worker is first: so body and `on_failure` can never both run, whoever crashes when.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from zart.clock import SECOND, Instant, Micros, moment
-from zart.errors import DeserializationError, ExecutionFailure, RetriesExhausted, SealedPayload, TaskError
+from zart.clock import SECOND, Instant, Micros, micros, moment
+from zart.codec import check_size
+from zart.errors import (
+    DeserializationError,
+    ExecutionFailure,
+    NonRetryable,
+    RetriesExhausted,
+    RetryAfter,
+    SealedPayload,
+    TaskError,
+)
 from zart.outcome import error_summary, failure_of, save_failure
 from zart.records import Claim, Move, StepRecord
 from zart.registry import Task
-from zart.replay import Replay, body_payload
+from zart.replay import Replay, body_payload, body_record
 from zart.status import ExecutionStatus, Phase, StepKind
 
 _FIRST_SETBACK, _LONGEST_SETBACK = SECOND, 300 * SECOND
@@ -26,6 +36,8 @@ class Ending:
 
     move: Move
     records: tuple[StepRecord, ...] = ()
+    stands_for: int = 0
+    """How many other last words storage has refused before this one."""
 
 
 def capped(due_at: Instant | None, deadline: Instant | None) -> Instant | None:
@@ -46,11 +58,47 @@ def set_aside(claim: Claim, setbacks: int, reason: str, now: Instant) -> Ending:
     return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), reason=reason), (record,))
 
 
+def completed(claim: Claim, task: Task, result: Any, limit: int) -> Ending:
+    """It has come to a result.
+
+    Raises:
+        ZartError: the result cannot be saved.
+    """
+    what = f"the result of execution {claim.token.execution_id!r}"
+    payload, _ = task.output.through(result, what)
+    check_size(payload, limit, what)
+    return Ending(Move(ExecutionStatus.COMPLETED, payload=payload))
+
+
+def instead(
+    refused: Ending | None, claim: Claim, task: Task, past: Replay, reason: str, now: Instant, returned: Sequence[int] = ()
+) -> Ending | None:
+    """Return a last word in place of one that storage has refused, or where there was none; None if there is no other left.
+
+    First the same without users' values: a result or a failure becomes a plain failure. Then it is set aside.
+    """
+    before = 0 if refused is None else refused.stands_for
+    if refused is not None and before == 0 and (refused.move.status is not ExecutionStatus.WAITING or refused.move.attempt):
+        failure = failure_of(TaskError(f"storage refused to save how it ended: {reason}"))
+        if refused.move.attempt is None:
+            return evolve(failed(claim, task, past, failure, now, returned), stands_for=1)
+        payload = save_failure(failure, ())
+        (record,) = refused.records
+        plain = evolve(record, payload=body_payload(**body_record(record) | {"failure": payload}))
+        return Ending(evolve(refused.move, reason=error_summary(payload)), (plain,), stands_for=1)
+    return None if before == 2 else evolve(set_aside(claim, past.setbacks, reason, now), stands_for=2)  # the two above
+
+
 def undecoded(claim: Claim, task: Task, past: Replay, error: DeserializationError, now: Instant) -> Ending:
-    """Its input does not decode: it fails; but if only the key is missing here, a worker that has it can go on."""
+    """Its input does not decode: it fails; but if only the key is missing here, a worker that has it can go on.
+
+    If it is not the input but storage, or its history, that is damaged, nothing may be made of it until that is mended.
+    """
     if isinstance(error, SealedPayload):
         # Without a record: what is saved here is as plain as the key is missing, and nobody would take it later.
         return Ending(Move(ExecutionStatus.WAITING, now + _WITHOUT_KEY, reason=str(error)))
+    if error is past.damage:
+        return set_aside(claim, past.setbacks, str(error), now)
     return failed(claim, task, past, failure_of(error), now)
 
 
@@ -67,9 +115,22 @@ def next_attempt(
 
 
 def body_failed(
-    claim: Claim, task: Task, past: Replay, error: BaseException, now: Instant, returned: Sequence[int] = ()
+    claim: Claim,
+    task: Task,
+    past: Replay,
+    error: BaseException,
+    now: Instant,
+    reopened: Sequence[int],
+    returned: Sequence[int],
+    chance: Callable[[], float],
 ) -> Ending:
-    """The body, or `on_failure`, raised and does not run again."""
+    """The body, or `on_failure`, raised: it is tried again if its policy says so. `chance` decides the jitter."""
+    again = not isinstance(error, NonRetryable) and task.retry.retries(error, task.raises)
+    if again and past.failure is None and claim.attempt < task.retry.max_retries:
+        delay = task.retry.delay_before(claim.attempt + 1, chance())
+        if isinstance(error, RetryAfter):
+            delay = micros(error.delay)
+        return next_attempt(claim, task, error, reopened, delay, now)
     failure = failure_of(error)
     limit = task.retry.max_retries
     if past.failure is None and limit > 0 and claim.attempt >= limit:

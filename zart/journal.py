@@ -31,8 +31,6 @@ SMALLEST_CAP = 16
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 5.0
 _FIRST_GAP, _LONGEST_GAP = 0.005, 1.0
 """Seconds after which what was busy is said again, at first and at last."""
-_TOGETHER = 3
-"""So often a group is said that a backend stumbles over; then each of it by itself."""
 _UNANSWERED = Committed(Fate.BUSY)
 
 
@@ -135,27 +133,25 @@ class Journal:
                 logger.exception("execution %s did not take the answer", about, extra={"execution_id": about})
 
     async def _commit(self, commits: list[Commit]) -> list[Committed]:
-        gap, stumbles = _FIRST_PAUSE, 0
+        gap = _FIRST_PAUSE
         while True:
             try:
                 return await self._said(commits)
             except SchedulerError as error:
                 logger.warning("saving %d executions failed, trying again: %s", len(commits), error)
             except Exception:
-                # A fault of the backend's own. Dropping the words would strand every author in memory, so it is asked again.
-                logger.exception("saving %d executions failed, trying again", len(commits))
-                stumbles += 1
-                if stumbles >= _TOGETHER:
-                    return [await self._alone(each) for each in commits]
+                # A fault of the backend's own. Dropping the words would strand every author in memory, so they are said again.
+                logger.exception("saving %d executions failed, trying again one by one", len(commits))
+                return [await self._alone(each) for each in commits]
             await pause(self._clock, gap * (0.5 + self._randomness.random() / 2))
             gap = min(gap * 2, _LONGEST_PAUSE)
 
     async def _alone(self, commit: Commit) -> Committed:
         try:
             (answer,) = await self._said([commit])
-        except Exception:
+        except Exception as error:  # noqa: BLE001 # as above, where all of it was told
             about = commit.token.execution_id
-            logger.exception("saving execution %s failed, trying again later", about, extra={"execution_id": about})
+            logger.warning("saving execution %s failed, trying again later: %r", about, error, extra={"execution_id": about})
             return _UNANSWERED
         return answer
 

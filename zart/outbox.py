@@ -100,11 +100,11 @@ class Outbox:
         self._next_seq = seq
         return Commit(token, records, seen, move)
 
-    def landed(self, fate: Fate) -> list[Line]:
+    def landed(self, fate: Fate = Fate.APPLIED) -> list[Line]:
         """Return what was in flight: the journal has had an answer."""
         self._queued = False
         if fate is not BUSY:
-            self._busy = 0
+            pass
         if not self.lines:
             self._most = None
         lines, self.in_flight = self.in_flight, []

@@ -1,5 +1,6 @@
 """What a client sends to storage: starts and events, checked and encoded."""
 
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -10,6 +11,11 @@ from zart.codec import ANY, Codec, check_size, codec_for
 from zart.durations import Duration, to_timedelta
 from zart.ids import Randomness, check_name, check_number
 from zart.records import Event, NewExecution, Reuse
+
+BULK = 1000
+"""How many starts go into one round trip."""
+
+_REUSES: dict[str, Reuse] = {each.value: each for each in Reuse}
 
 
 @frozen
@@ -40,7 +46,7 @@ class Outgoing:
         check_name(execution_id, "execution id")
         if delay is not None and at is not None:
             raise ValueError("give delay or at, not both")
-        if reuse not in tuple(Reuse):
+        if not isinstance(reuse, str) or reuse not in _REUSES:
             raise ValueError(f"reuse must be 'ended', 'failed' or 'never', not {reuse!r}")
         return NewExecution(
             execution_id,
@@ -48,10 +54,24 @@ class Outgoing:
             self._encoded(codec, data, f"the data of execution {execution_id!r}"),
             self._key(start_key, "start_key"),
             "default" if queue is None else check_name(queue, "queue"),
-            Reuse(reuse),
+            _REUSES[reuse],
             None if delay is None else micros(to_timedelta(delay, "delay")),
             None if at is None else instant(at, "at"),
         )
+
+    def batches(self, items: Iterable[tuple[str, str, Any]]) -> Iterator[list[NewExecution]]:
+        """Yield the starts of (execution_id, task_name, data), as many at a time as go into a round trip; raises as `start`."""
+        batch: list[NewExecution] = []
+        for item in items:
+            if not isinstance(item, tuple | list) or len(item) != 3:
+                raise TypeError(f"start_many takes tuples (execution_id, task_name, data), not {item!r}")
+            execution_id, task_name, data = item
+            batch.append(self.start(execution_id, task_name, ANY, data, None, None, None, "ended", None))
+            if len(batch) == BULK:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
 
     def event(self, execution_id: str, event_name: str, payload: Any, event_id: str | None, run: int | None) -> Event:
         """Return an event; raises as `start` does."""
@@ -61,7 +81,8 @@ class Outgoing:
         return Event(execution_id, event_name, text, self._key(event_id, "event_id"), check_run(run))
 
     def _encoded(self, codec: Codec, value: Any, what: str) -> str:
-        text, _ = codec.through(value, what)
+        # What is JSON anyway comes back for certain; of anything else its class has the last word.
+        text = codec.encode(value, what) if codec is ANY else codec.through(value, what)[0]
         check_size(text, self.payload_limit, what)
         return text
 

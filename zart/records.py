@@ -121,6 +121,9 @@ class Demand:
     suspects: int = 1
 
 
+Front = tuple[Instant, bool]
+"""When an execution is due that a claim would take, and whether it is a suspect."""
+
 SUSPECT = 2
 """From so many crashes in a row on, an execution is a suspect: claimed one at a time."""
 
@@ -144,6 +147,8 @@ class Claim:
     seen: int
     """The `seq` of the last mail carried here, 0 without any."""
     now: Instant
+    damage: str | None = None
+    """What of it storage cannot read, in words. What else there is, is here; nothing may be made of it."""
 
     @property
     def tags(self) -> dict[str, object]:
@@ -314,7 +319,8 @@ class History:
 class Query:
     """Which executions, current runs only, by the order of their start; `after` is the id of the last one of the page before.
 
-    Empty `statuses` or `tasks` mean all.
+    Empty `statuses` or `tasks` mean all. `started` bounds when they were started, both ends included: by then at the latest if
+    the newest come first, else from then on. Only storages that may be a shard keep to it.
     """
 
     statuses: tuple[ExecutionStatus, ...] = ()
@@ -323,6 +329,7 @@ class Query:
     offset: int = 0
     after: str | None = None
     descending: bool = True
+    started: Instant | None = None
 
 
 @frozen

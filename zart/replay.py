@@ -14,6 +14,7 @@ from typing import Any
 
 from zart.clock import Instant
 from zart.codec import ANY
+from zart.errors import DeserializationError
 from zart.records import Claim, Mail, StepRecord
 from zart.status import Phase, StepKind
 
@@ -74,7 +75,7 @@ class Mailbox:
 class Replay:
     """What a claim says about the past."""
 
-    __slots__ = ("abandoned", "attempts", "failure", "mailbox", "next_seq", "opened", "setbacks", "turns")
+    __slots__ = ("abandoned", "attempts", "damage", "failure", "mailbox", "next_seq", "opened", "setbacks", "turns")
 
     def __init__(self, claim: Claim) -> None:
         self.mailbox: Mailbox = Mailbox(claim.mail, claim.seen)
@@ -89,6 +90,10 @@ class Replay:
         """What had begun and nobody waited for any more. It keeps its deadline, should it be asked for again."""
         self.turns: deque[StepRecord] = deque()
         """The outcomes to hand over."""
+        self.damage: DeserializationError | None = None
+        """What of it cannot be read; nothing may be made of the rest then."""
+        if claim.damage is not None:
+            self.damage = DeserializationError(f"what is stored of it cannot be read: {claim.damage}")
         if claim.steps:
             self._read_chapters(claim.steps)
 
@@ -97,7 +102,11 @@ class Replay:
         reopened: set[int] = set()
         returned: Sequence[int] = ()
         for record in steps:
-            if record.kind is not StepKind.BODY or abandoned_in(record) is not None:
+            try:
+                told = body_record(record) if record.kind is StepKind.BODY and record.phase is Phase.ATTEMPT else {}
+            except DeserializationError as error:
+                self.damage, told = error, {}
+            if record.kind is not StepKind.BODY or "abandoned" in told:
                 chapter.append(record)
             elif record.phase is Phase.OUTCOME:
                 self.failure = record
@@ -105,7 +114,6 @@ class Replay:
                 self._take_mail(chapter, returned)
                 chapter, reopened = [], set()
             else:
-                told = body_record(record)
                 returned = told.get("returned", ())
                 self.setbacks = self.setbacks + 1 if "setback" in told else 0
                 reopened.update(told.get("reopened", ()))
@@ -136,14 +144,29 @@ class Replay:
             if record.mail is not None and record.seq not in returned:
                 self.mailbox.take(record.mail)
 
+    def check(self) -> None:
+        """Make sure that all of it could be read.
+
+        Raises:
+            DeserializationError: it could not; this is `damage`.
+        """
+        if self.damage is not None:
+            raise self.damage
+
     def open_waits(self) -> list[StepRecord]:
         """Return the waits that have begun and must be asked for again, whatever has become of them."""
         return [record for record in self.opened.values() if record.kind in _WAITS]
 
 
 def body_record(record: StepRecord) -> dict[str, Any]:
-    """Return what a record of kind BODY and phase ATTEMPT tells: `failure` and `reopened`, `setback`, or `abandoned`."""
-    told: dict[str, Any] = ANY.decode(record.payload or "{}")
+    """Return what a record of kind BODY and phase ATTEMPT tells: `failure` and `reopened`, `setback`, or `abandoned`.
+
+    Raises:
+        DeserializationError: it cannot be read.
+    """
+    told: dict[str, Any] = ANY.decode(record.payload or "{}", f"record {record.seq}, which is the body's,")
+    if not isinstance(told, dict):
+        raise DeserializationError(f"record {record.seq}, which is the body's, holds no object but {told!r}")
     return told
 
 

@@ -193,7 +193,10 @@ def _unsettled(records: Sequence[StepRecord], status: str | None = None) -> Step
 
 def _traceback(records: Sequence[StepRecord]) -> str | None:
     payloads = (record.payload for record in reversed(records) if record.phase is not Phase.OPENED and not record.ok)
-    error = load_error(next(payloads, None) or "", ())
+    failed = next(payloads, None)
+    if failed is None:
+        return None
+    error = load_error(failed, ())
     if isinstance(error, RetryExhausted):
         error = error.last_error
     return error.traceback or None if isinstance(error, StepFailed) else None

@@ -23,17 +23,17 @@ from typing import Any, Protocol
 
 from attrs import evolve
 
-from zart.clock import SECOND, Instant, Timer, micros
-from zart.codec import check_size
+from zart.clock import SECOND, Instant, Timer
 from zart.context import TaskContext
-from zart.ending import Ending, body_failed, capped, crash_loop, failed, next_attempt, set_aside, undecoded
-from zart.errors import DeadlineExceeded, DeserializationError, ExecutionFailure, NonRetryable, RetryAfter, ZartError
+from zart.ending import Ending, body_failed, capped, completed, crash_loop, failed, instead, set_aside, undecoded
+from zart.errors import DeadlineExceeded, DeserializationError, ExecutionFailure, ZartError
 from zart.journal import Journal
 from zart.operations import ExecutionInfo, Surroundings
 from zart.outbox import Line, Outbox
 from zart.outcome import load_failure
 from zart.outcome.wording import one_line
 from zart.records import Claim, Commit, Committed, Fate, Mail, Move
+from zart.refusals import Refusals, why
 from zart.registry import Task
 from zart.replay import Replay
 from zart.stage import Stage
@@ -83,6 +83,8 @@ class Run:
         self._past = Replay(claim)
         self._outbox = Outbox(host.journal, self, self._past.next_seq)
         self._stage = Stage(host, self._past, self._outbox, claim.deadline, task.raises)
+        self._refusals = Refusals(claim, self._stage, self._outbox)
+        self._ending: Ending | None = None
         self._turns = Turns(self._rested, f"{self.execution_id}/{claim.token.run}")
         self._main: asyncio.Task[Any] | None = None
         self._advancing = False
@@ -115,6 +117,7 @@ class Run:
             self._fail(DeadlineExceeded())
             return
         try:
+            self._past.check()
             data = self.task.data.decode(claim.payload)
         except DeserializationError as error:
             self._leave(undecoded(claim, self.task, self._past, error, self._host.now()))
@@ -148,6 +151,7 @@ class Run:
     def detach(self) -> None:
         """Take the body's operations away. Settled outcomes are still saved; the body itself is its worker's to cancel."""
         self._stage.close()
+        self._outbox.hurry()
         for timer in (self._timer, self._deadline_timer):
             if timer is not None:
                 timer.cancel()
@@ -171,11 +175,10 @@ class Run:
         if move.reason is not None:
             move = evolve(move, reason=one_line(move.reason))
         why = "" if move.reason is None else f": {move.reason}"
-        level = logging.WARNING if move.status is ExecutionStatus.FAILED else logging.INFO
+        level = logging.WARNING if move.status is ExecutionStatus.FAILED or self._past.damage else logging.INFO
         logger.log(level, "execution %s is %s%s", self.execution_id, move.status, why, extra=self.claim.tags)
-        for record in ending.records:
-            self._outbox.add(None, record)
-        self._outbox.end(move)
+        self._ending = ending
+        self._outbox.end(move, ending.records)
         self._host.leaving(self)
 
     def _fail(self, failure: ExecutionFailure) -> None:
@@ -235,9 +238,9 @@ class Run:
 
     def saved(self, commit: Commit, answer: Committed) -> None:
         """Learn what became of it."""
-        lines = self._outbox.landed()
+        lines = self._outbox.landed(answer.fate)
         if answer.fate is not APPLIED:
-            self._not_saved(answer, lines)
+            self._not_saved(commit, answer, lines)
             return
         if commit.move is not None:
             self._over()
@@ -263,22 +266,27 @@ class Run:
             logger.warning("execution %s is let go: %s", self.execution_id, reason, extra=self.claim.tags)
             self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
 
-    def _not_saved(self, answer: Committed, lines: list[Line]) -> None:
+    def _not_saved(self, commit: Commit, answer: Committed, lines: list[Line]) -> None:
+        if self._outbox.is_closed:
+            return
         match answer.fate:
             case Fate.BUSY:
                 self._outbox.again(lines)
             case Fate.REFUSED:
-                self._refused(answer.reason or "storage refused what was to be saved")
+                self._refused(commit, lines, why(answer))
             case _:
                 self.lose()
 
-    def _refused(self, reason: str) -> None:
-        move = self._outbox.move
-        self._outbox.clear()
-        if move is not None and move.reason == one_line(reason):
+    def _refused(self, commit: Commit, lines: list[Line], reason: str) -> None:
+        if self._refusals.settle(commit, lines, reason):
+            if self._turns.resting:
+                self._rested()
+            return
+        ending = instead(self._ending, self.claim, self.task, self._past, reason, self._host.now(), self._stage.returned)
+        if ending is None:
             self.lose()  # not even that can be saved: the execution stays as it is until this worker is gone
         else:
-            self._set_aside(reason)
+            self._leave(ending)
 
     # ---- turns ------------------------------------------------------------------------------------------------------
 
@@ -379,22 +387,14 @@ class Run:
         if error is not None:
             self._body_failed(error)
             return
-        what = f"the result of execution {self.execution_id!r}"
         try:
-            payload, _ = self.task.output.through(main.result(), what)
-            check_size(payload, self._host.payload_limit, what)
+            ending = completed(self.claim, self.task, main.result(), self._host.payload_limit)
         except ZartError as refused:
             self._body_failed(refused)
         else:
-            self._leave(Ending(Move(ExecutionStatus.COMPLETED, payload=payload)))
+            self._leave(ending)
 
     def _body_failed(self, error: BaseException) -> None:
-        claim, task, now = self.claim, self.task, self._host.now()
-        again = not isinstance(error, NonRetryable) and task.retry.retries(error, task.raises)
-        if again and self._past.failure is None and claim.attempt < task.retry.max_retries:
-            delay = task.retry.delay_before(claim.attempt + 1, self._host.randomness.random())
-            if isinstance(error, RetryAfter):
-                delay = micros(error.delay)
-            self._leave(next_attempt(claim, task, error, self._stage.reopened(), delay, now))
-        else:
-            self._leave(body_failed(claim, task, self._past, error, now, self._stage.returned))
+        stage, now, chance = self._stage, self._host.now(), self._host.randomness.random
+        reopened, returned = stage.reopened(), stage.returned
+        self._leave(body_failed(self.claim, self.task, self._past, error, now, reopened, returned, chance))

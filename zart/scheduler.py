@@ -38,7 +38,10 @@ when it waits without a deadline, and after its end.
     fence is handed back: fence raised, status pending, due now, at most `TAKEOVER` of them per beat, in id order, and counts
     nothing.
 8.  What several rows need is locked in id order.
-9.  One bad row never stops the others: it is *refused* with its reason.
+9.  One bad row never stops the others. What cannot be written is *refused* with its reason, and nothing of that commit is
+    written. What is stored and cannot be read, because it is damaged or a newer version has written it, is handed out like the
+    rest, with `Claim.damage` saying what it is; a record that cannot be read keeps its `seq` there, as one of kind `BODY` that
+    says nothing. A letter that cannot be read is one whose payload is no JSON, wherever mail is told.
 10. Every operation may be repeated after a lost reply and then answers as the first time, save that a claim's executions come
     back with a later beat of their worker's that says what it holds (`held_at`), or when its lease ends.
 
@@ -47,6 +50,7 @@ Faults of storage itself are `StorageUnavailable` after the backend's own bounde
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import ContextVar
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
@@ -61,6 +65,7 @@ from zart.records import (
     Demand,
     Event,
     Execution,
+    Front,
     History,
     NewExecution,
     Page,
@@ -146,6 +151,23 @@ class Queued(Protocol):
         ...
 
 
+@runtime_checkable
+class Shardable(Protocol):
+    """What a storage offers besides, if it may be one of the shards of a `ShardedScheduler`; see also `Query.started`."""
+
+    async def remember(self, name: str, value: str) -> str:
+        """Keep a short text about the storage as a whole, for good, and return what is kept: the first one wins."""
+        ...
+
+    async def recall(self, name: str) -> str | None:
+        """Return what is kept under a name."""
+        ...
+
+    async def front(self, demand: Demand) -> Sequence[Front]:
+        """Return what a claim would take at this moment, those due longest first, and take nothing."""
+        ...
+
+
 class Storage(Scheduler, Inspector, Protocol):
     """What every backend is: a scheduler and its inspector, opened with `async with`."""
 
@@ -179,6 +201,9 @@ class Bound(Protocol):
         """Write what workers have to say. Waits for the executions' locks, so that none is busy, and holds them to the end."""
         ...
 
+
+TRANSACTING: ContextVar[str] = ContextVar("zart_transacting")
+"""The execution that a transaction is opened for: where storage is in several places, it is opened in that execution's."""
 
 OpenTransaction = Callable[[], AbstractAsyncContextManager[tuple[Any, Bound]]]
 

@@ -352,9 +352,10 @@ class Stage:
         if tell and operation.opened and not sent and not any(record.phase is Phase.OPENED for record in withdrawn):
             self._outbox.add(None, abandoned(operation.name, self.now()))
         if operation.mail is not None and not sent:
-            self._give_back(operation.mail)
+            self.give_back(operation.mail)
 
-    def _give_back(self, mail: int) -> None:
+    def give_back(self, mail: int) -> None:
+        """Put back a letter that a wait had taken: another may take it."""
         self.mailbox.give_back(mail)
         self._match()
 
@@ -391,7 +392,7 @@ class Stage:
         if future.done() or (ended and not operation.scheduled):
             if operation.mail is not None:
                 self.returned.append(seq)
-                self._give_back(operation.mail)
+                self.give_back(operation.mail)
             return
         if seq in self._failures:
             self._failures[seq] = True

@@ -23,7 +23,7 @@ from zart.errors import NotSupported, PayloadTooLarge, SchedulerError, StorageUn
 from zart.operations import Desk
 from zart.outbox import Line, Outbox
 from zart.records import Commit, Fate, Token
-from zart.scheduler import Bound, OpenTransaction
+from zart.scheduler import TRANSACTING, Bound, OpenTransaction
 from zart.steps import StepOptions
 
 
@@ -149,6 +149,7 @@ class TransactionCall(StepCall):
     async def _transact(self) -> BaseException | None:
         """Return what has gone wrong, if anything."""
         self._begun = False
+        TRANSACTING.set(self._transactions.token.execution_id)  # in the context of this step's own task
         try:
             async with self._open() as (connection, bound):
                 self._begun = True

@@ -59,7 +59,7 @@ def test_the_printed_sql_makes_what_migrate_makes_on_sqlite(zart: Zart, tmp_path
     noted = ask(
         tmp_path / "by_hand.db", "SELECT version, name, abs(applied_at - strftime('%s') * 1000000) < 60e6 FROM zart_schema"
     )
-    assert noted == [(1, "0001_initial.sql", 1)]
+    assert noted == [(1, "0001_initial.sql", 1), (2, "0002_settings.sql", 1)]
     assert zart("schedule", "echo", "--database-url", f"sqlite:///{tmp_path / 'by_hand.db'}").exit == Exit.DONE
 
 

@@ -294,17 +294,3 @@ async def test_a_claim_in_flight_keeps_its_worker_alive(mysql_place):
         assert (await read(scheduler)).status is ExecutionStatus.PENDING
         await register(scheduler, "v")
         assert (await claim(scheduler, "v")).token.fence == 3
-
-
-async def test_an_outcome_that_is_said_again_forgives_no_later_crash(mysql_place, clock):
-    async with mysql_place.open() as scheduler:
-        (claimed,) = await running(scheduler, "a")
-        await commit(scheduler, claimed, outcome(1), move=waiting(now(clock)))
-        await register(scheduler, "v", lease=LEASE)
-        await claim(scheduler, "v")
-        await crash(scheduler, clock, "v")
-        claimed = await claim(scheduler)
-        await commit(scheduler, claimed, outcome(1))
-        assert (await read(scheduler)).crashes == 1
-        await commit(scheduler, claimed, outcome(2))
-        assert (await read(scheduler)).crashes == 0

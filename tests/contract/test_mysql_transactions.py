@@ -12,6 +12,8 @@ from zart.errors import NonRetryable
 from zart.records import Commit, Fate
 from zart.testing.contract.scene import history, new, outcome, read, running
 
+pytestmark = pytest.mark.parametrize("mysql_place", ["mariadb_server", "mysql_server"], indirect=True)
+
 SOON = timedelta(seconds=5)
 
 

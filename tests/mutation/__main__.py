@@ -19,7 +19,7 @@ from attrs import frozen
 
 from tests.mutation.mutants import Mutant, mutants_of, mutated
 from tests.mutation.page import UNEXPLAINED, Count, figures, reasons, write
-from tests.mutation.trials import Verdict, attempt, learn, preload
+from tests.mutation.trials import SURVIVED, Learned, Verdict, attempt, learn, preload
 
 ROOT = Path(__file__).parents[2]
 GROUPS = {
@@ -128,6 +128,8 @@ def run(folder: Path, chosen: dict[str, list[Mutant]], jobs: int, again: set[str
     for test in learned.failed:
         say(f"  fails or is skipped without a mutant: {test}")
     preload(learned.modules)
+    for group in chosen:
+        check_innocence(folder, group, learned)
     tasks = [
         Task(folder, group, each, learned.tests_of(file_of(each.module), each.line))
         for group, mutants in chosen.items()
@@ -141,6 +143,17 @@ def run(folder: Path, chosen: dict[str, list[Mutant]], jobs: int, again: set[str
             mutant = task.mutant
             say(f"{number:4}/{len(tasks)} {verdict.how:11} {verdict.seconds:5.1f} s {mutant.line:4} {mutant.key}")
             yield Outcome(task.group, mutant.key, mutant.line, verdict.how, verdict.test, round(verdict.seconds, 1))
+
+
+def check_innocence(folder: Path, group: str, learned: Learned) -> None:
+    """Run a group's tests as a trial does, but without a mutant: a test that fails then would kill them all."""
+    tests = {module: learned.tests_of(file_of(module), 0) for module in GROUPS[group]}
+    module = max(tests, key=lambda each: len(tests[each]))
+    path = folder / file_of(module)
+    code = partial(compile, path.read_text("utf-8"), str(path), "exec", dont_inherit=True)
+    verdict = attempt(folder, module, code, tests[module])
+    if verdict.how != SURVIVED:
+        raise SystemExit(f"without a mutant in {module} the tests do not pass: {verdict.how} by {verdict.test}")
 
 
 def try_one(task: Task) -> tuple[Task, Verdict]:

@@ -39,6 +39,7 @@ MEMORY = 4 << 30
 """Bytes that a mutant may take: some never stop taking."""
 LEAST = 4.0
 """Seconds that each test has at least; a mutant in which one takes longer is killed."""
+LARGE = {"asyncpg", "hypothesis", "packaging", "sqlalchemy"}
 FEW = 40
 """So many tests are tried first."""
 SURVIVED, NOTHING_RAN = "survived", "not reached"
@@ -61,6 +62,8 @@ class Learned(msgspec.Struct):
     def tests_of(self, file: str, line: int) -> dict[str, float]:
         """Return the tests that reach a line, the fastest first, and their seconds; if none does, all of the file's."""
         by_test = {test: lines[file] for test, lines in self.reached.items() if lines.get(file)}
+        if not by_test and file in self.imported:
+            by_test = {test: [] for test in self.reached}  # a module without functions
         chosen = [test for test, lines in by_test.items() if line in lines]
         if not chosen or line in self.imported.get(file, ()):
             chosen = list(by_test)
@@ -92,10 +95,11 @@ def learn(folder: Path, files: Sequence[str], patience: float = 900.0) -> Learne
 
 
 def preload(modules: Sequence[str]) -> None:
-    """Import what the tests import and is not ours, so that no trial has to."""
+    """Import the large libraries among these modules, so that no trial has to. Not all: some do not bear a fork."""
     for each in modules:
-        with contextlib.suppress(Exception):
-            importlib.import_module(each)
+        if each.partition(".")[0] in LARGE:
+            with contextlib.suppress(Exception):
+                importlib.import_module(each)
 
 
 def attempt(folder: Path, module: str, code: Callable[[], CodeType], tests: Mapping[str, float]) -> Verdict:

@@ -137,7 +137,7 @@ class Refuses(Between):
     refused = 0
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
-        if self.refused < 2:  # the outcome, and then that it is set aside
+        if self.refused < 3:  # the outcome, the failure in its place, and that it is set aside
             self.refused += len(commits)
             return [Committed(fate=Fate.REFUSED, reason="no room")] * len(commits)
         return await self._storage.commit(commits)
@@ -152,7 +152,7 @@ async def test_an_execution_that_cannot_even_be_set_aside_runs_again(storage: St
         assert await handle.result("20s") == 2
     execution = await storage.get("x")
     assert execution is not None
-    assert (between.refused, execution.crashes) == (2, 0)
+    assert (between.refused, execution.crashes) == (3, 0)
 
 
 class Looks(Registry):

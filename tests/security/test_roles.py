@@ -122,6 +122,7 @@ async def test_a_reader_sees_no_payload(scheduler, run):
         "zart_workers": "*",
         "zart_worker_tasks": "*",
         "zart_schema": "*",
+        "zart_settings": "*",
     }
     for table, columns in open_.items():
         await run("reader", f"SELECT {columns} FROM {table}")

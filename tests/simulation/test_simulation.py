@@ -73,9 +73,10 @@ def test_every_bug_is_planted_alone_or_in_a_pair():
 
 def test_a_planted_bug_is_taken_out_again():
     before = [bug.owner.__dict__[bug.attribute] for bug in BUGS]
-    assert hunt(BUGS[0], BUGS[2], seeds=(BUGS[0].seed,))
+    report = hunt(BUGS[0], BUGS[2], seeds=(BUGS[0].seed, *range(BOUND)))
+    assert report is not None
     assert [bug.owner.__dict__[bug.attribute] for bug in BUGS] == before
-    assert not simulate(BUGS[0].seed).violations
+    assert not simulate(report.seed).violations
 
 
 async def test_a_running_loop_is_not_disturbed():
@@ -109,7 +110,7 @@ def test_a_fault_that_never_hit_is_told():
 
 def test_a_violation_is_told_with_its_seed():
     counted = Tally()
-    report = hunt(BUGS[0], seeds=(BUGS[0].seed,))
+    report = hunt(BUGS[0], seeds=(BUGS[0].seed, *range(BOUND)))
     assert report is not None
     counted.add(report)
     assert f"seed {report.seed}: {report.violations[0]}" in counted.table()

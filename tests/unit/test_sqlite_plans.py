@@ -87,6 +87,9 @@ ASKED = dict.fromkeys(("keys", "taken", "asked", "counts", "workers", "held", "d
     "most": 1,
     "held_at": 1,
     "number": 1,
+    "whole": 1,
+    "key": 1,
+    "seen": 0,
 }
 
 

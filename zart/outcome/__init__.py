@@ -7,9 +7,10 @@ exception comes in, saving gives text and raises nothing, and reading gives an e
 
 from zart.outcome.failures import attempt_summary, error_summary, failure_fields, failure_of, load_failure, save_failure
 from zart.outcome.outcomes import BusinessErr, Ok, StepOutcome, ZartErr
-from zart.outcome.saved import error_through, is_final, load_error, save_error, step_failed
+from zart.outcome.saved import REFUSED, error_through, is_final, load_error, save_error, step_failed
 
 __all__ = [
+    "REFUSED",
     "BusinessErr",
     "Ok",
     "StepOutcome",

@@ -30,6 +30,8 @@ LARGEST = 256 * 1024
 """Characters of a saved error (a quarter inside another); a larger one is saved as `StepFailed`, whose texts are cut."""
 
 TYPE = TAG + "type"
+REFUSED = "StorageRefused"
+"""What an outcome that storage has refused to hold has as the error type of its `StepFailed`."""
 _LABEL = "zart_step"
 _COLLECTIONS: dict[str, Callable[[Any], Any]] = {"tuple": tuple, "set": set, "frozenset": frozenset, "dict": dict}
 
@@ -86,6 +88,8 @@ def is_final(text: str) -> bool:
     """Whether a saved error is that of a result that could not be saved; its function must never run again."""
     try:
         saved = read(text)
+        if saved["class"] == StepFailed.__name__:
+            return bool(saved["state"]["error_type"][1] == REFUSED)
         return saved["sort"] == "zart" and saved["class"] in _FINAL
     except Exception:  # noqa: BLE001 # as above
         return False

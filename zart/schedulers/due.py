@@ -123,6 +123,10 @@ class Line:
         run.due_at, run.place = None, 0
         self._alive -= 1
 
+    def due(self, now: Instant) -> Iterator[Instant]:
+        """Yield when those that are due now have been due, in no order; all stay."""
+        yield from (due_at for due_at, place, run in self._heap if due_at <= now and run.place == place)
+
     def first(self) -> tuple[Instant, int, Run] | None:
         """Return when the first run is due, its place, and the run; it stays. Places are unique over all lines."""
         heap = self._heap

@@ -1,15 +1,16 @@
 """The in-memory scheduler's books: what it holds, what may be read of it, and the few changes that all rules are made of."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
+from heapq import nsmallest
 from itertools import count, islice
 from threading import Lock
 
 from attrs import define
 
 from zart.clock import Clock, Instant, Micros, SystemClock, instant
-from zart.records import Backlog, Execution, History, Page, Query
+from zart.records import Backlog, Demand, Execution, Front, History, Page, Query
 from zart.schedulers.due import Line, Run
 from zart.schedulers.hints import Hints
 from zart.status import ExecutionStatus
@@ -52,6 +53,7 @@ class Ledger:
         self._news: set[str] = set()
         """Workers that something was sent to or taken from since they last waited."""
         self._hints = Hints()
+        self._kept: dict[str, str] = {}
 
     async def get(self, execution_id: str, run: int | None = None) -> Execution | None:
         """Return one run of an execution, the current one by default."""
@@ -91,11 +93,36 @@ class Ledger:
             due = [run.due_at for run in self._runs.values() if run.due_at is not None and run.due_at <= now]
             return Backlog(len(due), now - min(due, default=now))
 
+    # ---- what a shard is asked besides ------------------------------------------------------------------------------
+
+    async def remember(self, name: str, value: str) -> str:
+        """Keep a short text about the storage as a whole, for good, and return what is kept: the first one wins."""
+        with self._lock:
+            return self._kept.setdefault(name, value)
+
+    async def recall(self, name: str) -> str | None:
+        """Return what is kept under a name."""
+        return self._kept.get(name)
+
+    async def front(self, demand: Demand) -> Sequence[Front]:
+        """Return what a claim would take at this moment, those due longest first, and take nothing."""
+        with self._lock:
+            now, found = self._now(), []
+            for is_suspect, most in ((False, demand.limit), (True, min(demand.limit, demand.suspects))):
+                places = ((queue, task, is_suspect) for queue in dict.fromkeys(demand.queues) for task in demand.tasks)
+                due = (due_at for place in places if place in self._lines for due_at in self._lines[place].due(now))
+                found += [(due_at, is_suspect) for due_at in nsmallest(max(most, 0), due)]
+            return sorted(found)[: max(demand.limit, 0)]
+
+    # -----------------------------------------------------------------------------------------------------------------
+
     def _matching(self, query: Query) -> Iterator[Run]:
         """Yield the current runs that match, in the order asked for."""
         for run in reversed(self._runs.values()) if query.descending else self._runs.values():
             if (not query.statuses or run.status in query.statuses) and (not query.tasks or run.task in query.tasks):
-                yield run
+                bound = run.created_at if query.started is None else query.started
+                if run.created_at <= bound if query.descending else run.created_at >= bound:
+                    yield run
 
     def _served(self) -> set[str]:
         """Return the tasks that living workers have registered."""

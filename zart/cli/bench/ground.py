@@ -8,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 import asyncpg
 
 from zart.cli.database import storage_at
+from zart.cli.errors import Exit, Refused
 from zart.errors import StorageUnavailable
 from zart.ids import SystemRandomness
 from zart.scheduler import Storage
@@ -22,7 +23,7 @@ def ground(url: str) -> AbstractAsyncContextManager[Storage]:
     Killed half-way, it leaves the schema or the file behind; both are called `zart_bench_…`.
 
     Raises:
-        Refused: (78) it is no URL of a database that Zart knows.
+        Refused: (78) it is no URL of a database that Zart knows, and can make room in.
     """
     known = storage_at(url)  # says what is wrong with the URL, in the same words as every command
     parts = urlsplit(url)
@@ -31,8 +32,11 @@ def ground(url: str) -> AbstractAsyncContextManager[Storage]:
             return _schema(url)
         case "sqlite":
             return _file(Path(unquote(parts.path[1:])))
-        case _:
+        case "memory":
             return known
+        case kind:  # never in the user's own tables
+            hint = "measure on sqlite:/// or postgresql://"
+            raise Refused("bad_database_url", f"zart bench cannot measure on {kind} yet", hint, Exit.CONFIGURATION)
 
 
 def _own_name() -> str:

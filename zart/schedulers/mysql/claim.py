@@ -36,11 +36,16 @@ async def claim(talk: Talk, demand: Demand) -> Handed:
         WorkerNotAlive: the worker must register (again) first.
     """
     limit, suspects = max(demand.limit, 0), max(demand.suspects, 0)
-    looking = lines(talk, demand, 2 * limit + _SPARE, 2 * suspects + _SPARE)
+    cluster = talk.cluster
+    nodes = 1 if cluster is None else cluster.size
+    looking = lines(talk, demand, nodes * (2 * limit + _SPARE), nodes * (2 * suspects + _SPARE))
     worker, *fronts = await talk.ask(talk.say("claim.worker", worker=demand.worker), *looking)
     talk.now, news = _check_alive(demand, worker.rows)
     found = sorted(all_rows(fronts))
-    due = [(suspect, key) for due_at, key, suspect in found if due_at <= talk.now]
+    ready = [row for row in found if row[0] <= talk.now]
+    if cluster is not None:
+        ready.sort(key=lambda row: cluster.rank(row[0], row[1]))
+    due = [(suspect, key) for _, key, suspect in ready]
     taken: list[Row] = []
     if due and limit:
         taken = await _lock(talk, demand, due, limit, suspects)

@@ -42,6 +42,11 @@ class _Writing:
     withheld: list[tuple[int, ...]] = field(factory=list)
     fates: list[Fate] = field(factory=list)
 
+    @property
+    def only_noted(self) -> list[int]:
+        """Of which executions there are records, and no move."""
+        return sorted({int(str(row[0])) for row in self.rows} - {commit.token.key for commit, *_ in self.moves})
+
 
 async def commit(talk: Talk, commits: Sequence[Commit], news: News) -> list[Committed]:
     """Write all that may be written in one transaction; those that others have locked are busy, unless it waits for them."""
@@ -58,7 +63,10 @@ async def commit(talk: Talk, commits: Sequence[Commit], news: News) -> list[Comm
         _settle(each, known.get(each.token.key), locked, present, writing)
     moving = [_move(talk, *each) for each in writing.moves]
     answers = await talk.end(
-        *moving, *talk.over("commit.forgive", sorted(writing.forgiven)), *talk.rows("commit.write", writing.rows)
+        *moving,
+        *talk.over("commit.forgive", sorted(writing.forgiven)),
+        *([] if talk.cluster is None else talk.over("commit.touch", writing.only_noted)),
+        *talk.rows("commit.write", writing.rows),
     )
     if any(answer.count != 1 for answer in answers[: len(moving)]):
         raise Passing(f"{talk.place} has let somebody else change what was locked")

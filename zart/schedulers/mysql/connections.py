@@ -14,6 +14,7 @@ from attrs import define, field
 from zart.clock import Clock, Instant, SystemClock, limited
 from zart.errors import NotSupported, StorageUnavailable
 from zart.schedulers.mysql.address import Address
+from zart.schedulers.mysql.cluster import Cluster
 from zart.schedulers.mysql.faults import LOCKED, is_sound_after, number_of, of_storage
 from zart.schedulers.mysql.inside import is_inside, waits_for_itself
 from zart.schedulers.mysql.queries import Statement
@@ -30,6 +31,8 @@ _OLDEST = {True: (10, 6), False: (8, 0, 1)}
 """The first versions of MariaDB and of MySQL with SKIP LOCKED."""
 _MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _LOOK = "SELECT VERSION(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, IF(@@log_bin, @@sync_binlog, 1)"
+_NODE = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'auto_increment_increment', 'auto_increment_offset')"
+_SEE_ALL = "SET SESSION wsrep_sync_wait = 1"
 _HURRY = "SET SESSION innodb_lock_wait_timeout = 1"
 _ONE_VIEW = (  # which READ COMMITTED does not have
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -46,6 +49,7 @@ class Server:
     is_mariadb: bool = True
     largest: int = _ENOUGH
     """Bytes of a packet."""
+    cluster: Cluster | None = None
     _has_warned: bool = False
     _clock: Clock = field(factory=SystemClock)
 
@@ -65,6 +69,7 @@ class Server:
         return (
             f"SET SESSION sql_mode = '{_MODE}', sql_notes = 0, autocommit = 1, innodb_lock_wait_timeout = {lock},"
             f" wait_timeout = {idle}; SET NAMES utf8mb4; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
+            f"{'' if self.cluster is None else '; ' + _SEE_ALL}"
         )
 
     def arguments(self) -> dict[str, Any]:
@@ -89,14 +94,25 @@ class Server:
             try:
                 async with connection.cursor() as cursor:
                     await cursor.execute(self.settings)
-                    await cursor.execute(_LOOK)
+                    await cursor.execute(f"{_LOOK}; {_NODE}")
                     version, self.largest, flush, sync = (await cursor.fetchall())[0]
+                    await cursor.nextset()
+                    await self._join(cursor, {name.lower(): value for name, value in await cursor.fetchall()})
                 self._check(version)
             except BaseException:
                 connection.close()
                 raise
         self._warn(flush=flush, sync=sync)
         return connection
+
+    async def _join(self, cursor: Any, node: Mapping[str, str]) -> None:
+        """Do as a node of a cluster does, if it is one."""
+        if node.get("wsrep_on", "OFF").upper() != "ON":
+            self.cluster = None
+            return
+        size = int(node["auto_increment_increment"])
+        self.cluster = Cluster(size, (int(node["auto_increment_offset"]) - 1) % size)
+        await cursor.execute(_SEE_ALL)
 
     def _check(self, version: str) -> None:
         self.is_mariadb = "mariadb" in version.lower()
@@ -187,7 +203,8 @@ class Connections:
         self.check_open()
         pool = self._pools.here()
         connection = await pool.take()
-        talk = Talk(connection, self.queries, self.now(), self.server.timeout, self.server.place, self.server.largest)
+        server = self.server
+        talk = Talk(connection, self.queries, self.now(), server.timeout, server.place, server.largest, server.cluster)
         sound = False
         try:
             yield talk

@@ -20,6 +20,7 @@ from zart.records import (
     Demand,
     Event,
     Execution,
+    Front,
     History,
     NewExecution,
     Page,
@@ -33,6 +34,7 @@ from zart.schedulers.mysql import cancel as cancelling
 from zart.schedulers.mysql import claim as claiming
 from zart.schedulers.mysql import commit as committing
 from zart.schedulers.mysql import deliver as delivering
+from zart.schedulers.mysql import shard
 from zart.schedulers.mysql import start as starting
 from zart.schedulers.mysql.address import Address
 from zart.schedulers.mysql.connections import Connections, Server
@@ -278,6 +280,23 @@ class MySqlScheduler:
         """Return how much is due and claimed by nobody."""
         self._check_usable()
         return await self._inspection.backlog()
+
+    # ---- Shardable --------------------------------------------------------------------------------------------------
+
+    async def remember(self, name: str, value: str) -> str:
+        """Keep a short text about the database as a whole, for good, and return what is kept: the first one wins."""
+        self._check_usable()
+        return await self._connections.run(lambda talk: shard.remember(talk, name, value))
+
+    async def recall(self, name: str) -> str | None:
+        """Return what is kept under a name."""
+        self._check_usable()
+        return await self._connections.run(lambda talk: shard.recall(talk, name))
+
+    async def front(self, demand: Demand) -> Sequence[Front]:
+        """Return what a claim would take at this moment, those due longest first, and take nothing."""
+        self._check_usable()
+        return await self._connections.run(lambda talk: shard.front(talk, demand))
 
     # -----------------------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from zart.schedulers.mysql.talk import Talk
 from zart.schedulers.sql.migrate import Migration, missing, outdated
 
 _THERE = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({tables})"
-_TABLES = ("zart_executions", "zart_steps", "zart_mail", "zart_workers", "zart_worker_tasks")
+_TABLES = ("zart_executions", "zart_steps", "zart_mail", "zart_workers", "zart_worker_tasks", "zart_settings")
 _NOTE = "INSERT INTO zart_schema VALUES ({version}, '{name}', {now})"
 
 

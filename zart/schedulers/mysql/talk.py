@@ -7,6 +7,7 @@ from asyncmy.connection import Connection
 from attrs import define, field, frozen
 
 from zart.clock import Clock, Instant, SystemClock, limited
+from zart.schedulers.mysql.cluster import Cluster
 from zart.schedulers.mysql.faults import Unstorable
 from zart.schedulers.mysql.queries import NOW, Sql, Statement, portions
 
@@ -39,6 +40,8 @@ class Talk:
     place: str
     largest: int
     """Bytes that the server takes at once."""
+    cluster: Cluster | None = None
+    """None: the server is the only one that takes writes."""
     joined: bool = False
     is_open: bool = False
     """Whether a transaction that was begun here has not ended."""

@@ -282,4 +282,4 @@ async def _raw(connection: AsyncConnection) -> Connection:
 
 
 def _talk(connection: Connection, server: Server, queries: Mapping[str, Statement], now: Instant | None) -> Talk:
-    return Talk(connection, queries, now, server.timeout, server.place, server.largest, joined=True)
+    return Talk(connection, queries, now, server.timeout, server.place, server.largest, server.cluster, joined=True)

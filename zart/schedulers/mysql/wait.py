@@ -119,9 +119,10 @@ class Waits:
         expiry = self._clock.call_later(timeout.total_seconds(), waiter.expire)
         with self._lock:
             self._hints.enter(waiter)
+            if ids or not self._waiting:  # a worker that waits again and again is in no hurry
+                self._gap = _FIRST_LOOK
             self._waiting += 1
             self._awaited.update(ids)
-            self._gap = _FIRST_LOOK
         self._start_watch()
         try:
             yield waiter

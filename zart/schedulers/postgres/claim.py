@@ -10,7 +10,7 @@ from zart.clock import Instant
 from zart.errors import WorkerNotAlive
 from zart.records import Claim, Demand, Mail, StepRecord, Token
 from zart.schedulers.postgres.connections import Row, Talk
-from zart.schedulers.sql import rows
+from zart.schedulers.sql import damage, rows
 
 
 @define
@@ -47,6 +47,14 @@ async def claim(talk: Talk, demand: Demand) -> Handed:
 
 
 def _claim(row: Row) -> Claim:
+    try:
+        return _sound(row)
+    except Exception:  # noqa: BLE001 # something of it cannot be read, and is now looked for
+        now, _, *columns, past, mail = row
+        return damage.claim(columns, past or (), mail or (), now)
+
+
+def _sound(row: Row) -> Claim:
     now, _, key, execution_id, run, fence, task, queue, payload, attempt, crashes, *rest = row
     crashed_workers, scheduled_at, deadline, past, mail = rest
     carried = [mail_of(each) for each in mail or ()]
@@ -75,9 +83,8 @@ def records(found: Iterable[Row]) -> list[StepRecord]:
 
 
 def mail_of(row: Any) -> Mail:
-    """Return one event of a mailbox from seq, name, payload and time."""
-    seq, name, payload, at = row
-    return Mail(seq, name, payload.decode(), at)
+    """Return one event of a mailbox from seq, name, payload and time; one that cannot be read says so."""
+    return damage.letter(row)
 
 
 def text(payload: bytes | None) -> str | None:

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import BigInteger, ColumnElement, Select, func, literal_column
+from sqlalchemy import BigInteger, ColumnElement, CompoundSelect, Select, func, literal_column, null, select, union_all
 from sqlalchemy.dialects.postgresql import asyncpg
 
 from zart.records import Query
@@ -25,7 +25,7 @@ class Compiled:
     parameters: dict[str, Any]
 
     @classmethod
-    def of(cls, statement: Select[Any]) -> "Compiled":
+    def of(cls, statement: Select[Any] | CompoundSelect[Any]) -> "Compiled":
         """Compile a statement."""
         text = statement.compile(dialect=_DIALECT, compile_kwargs={"render_postcompile": True})
         return cls(str(text), {name: text.params[name] for name in text.positiontup or ()})
@@ -42,10 +42,32 @@ def get(*, pinned: bool) -> Compiled:
 
 
 @cache
-def history(*, pinned: bool) -> tuple[Compiled, Compiled]:
-    """Return the statements for the records and for the mail of a run, or of the last one."""
-    steps, mail = statements.history(pinned=pinned)
-    return Compiled.of(steps), Compiled.of(mail)
+def history(*, pinned: bool) -> Compiled:
+    """Return the statement for the records and the mail of a run, or of the last one; see `_together`."""
+    return Compiled.of(_together(*statements.history(pinned=pinned)))
+
+
+@cache
+def view(*, pinned: bool) -> Compiled:
+    """Return the statement for a run, or the last one, its records and its mail; see `_together`."""
+    one = statements.get(pinned=pinned, now=_NOW).subquery()
+    return Compiled.of(_together(select(one), *statements.history(pinned=pinned)))
+
+
+def _together(*parts: Select[Any]) -> CompoundSelect[Any]:
+    """Return one statement for what several say, so that all is of one moment and takes one round trip.
+
+    A row begins with the number of its part; then come the columns of all parts, NULL but for its own. Parts keep their order,
+    and each its own by `seq`.
+    """
+    names = [(number, name) for number, part in enumerate(parts) for name in part.selected_columns.keys()]  # noqa: SIM118
+    halves = []
+    for number, part in enumerate(parts):
+        own = part.order_by(None) if part.selected_columns.get("seq") is not None else part
+        columns = [own.selected_columns[name] if of == number else null() for of, name in names]
+        labelled = [each.label(f"{name}_{of}") for each, (of, name) in zip(columns, names, strict=True)]
+        halves.append(own.with_only_columns(literal_column(str(number)).label("part"), *labelled))
+    return union_all(*halves).order_by("part", *(f"{name}_{of}" for of, name in names if name == "seq"))
 
 
 def find(query: Query) -> Compiled:

@@ -10,10 +10,13 @@ UNSTORABLE = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
-    ValueError,  # among them the driver's own errors about what it was given, and text that has no UTF-8
+    UnicodeEncodeError,  # text that has no UTF-8
     OverflowError,
 )
-"""What is raised over a row that cannot be stored; anything else is storage's fault."""
+"""What is raised over a row that cannot be stored, before it is; anything else is storage's fault.
+
+No other ValueError: one over an answer would have what is written told to be refused.
+"""
 
 _PASSING = frozenset(
     {
@@ -64,7 +67,7 @@ def of_storage(error: BaseException, place: str) -> Exception | None:
         return StorageUnavailable(f"{place} does not show whom it is: {error.verify_message}; {_TRUST}")
     if isinstance(error, ConnectionError) and "rejected SSL upgrade" in str(error):
         return StorageUnavailable(f"{place} does not encrypt; give it a certificate, or say sslmode=disable in the URL")
-    if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError) and not isinstance(error, UNSTORABLE):
+    if isinstance(error, OSError | asyncpg.InterfaceError | asyncpg.InternalClientError) and not isinstance(error, ValueError):
         return Passing(f"{place} cannot be reached: {str(error) or type(error).__name__}")
     return None
 

@@ -1,10 +1,11 @@
 """Reading executions from PostgreSQL for people and programs: the Inspector."""
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from attrs import define, fields
+from attrs import define, field, fields
 
 from zart.records import Backlog, Execution, History, Page, Query
 from zart.schedulers.postgres.claim import mail_of, records, text
@@ -24,7 +25,7 @@ class Inspection:
     """Their plans go by what the tables hold."""
     _planned: Connections
     """Theirs are made once: for the statement that programs wait by."""
-    _named: Callable[[str], str]
+    _named: Callable[[str], str] = field(converter=lru_cache(maxsize=256))
     """Puts the tables' names in."""
 
     async def get(self, execution_id: str, run: int | None) -> Execution | None:
@@ -35,13 +36,11 @@ class Inspection:
 
     async def history(self, execution_id: str, run: int | None) -> History:
         """Return the records and mail of a run; empty when there is none."""
-        asked = {"execution_id": execution_id, "run": run}
-
-        async def read(talk: Talk) -> History:
-            steps, mail = [await self._ask(talk, each, asked) for each in _statements().history(pinned=run is not None)]
-            return History(records(steps), [mail_of(row) for row in mail])
-
-        return await self._connections.run(read, one_view=True)
+        statement, asked = _statements().history(pinned=run is not None), {"execution_id": execution_id, "run": run}
+        found = await self._planned.run(lambda talk: self._ask(talk, statement, asked))
+        steps = [columns for *columns, is_letter in found if not is_letter]
+        mail = [(seq, name, payload, at) for seq, name, _, _, _, payload, *_, at, is_letter in found if is_letter]
+        return History(records(steps), [mail_of(row) for row in mail])
 
     async def find(self, query: Query) -> Page:
         """Return a page of executions; one after an unknown id is empty."""

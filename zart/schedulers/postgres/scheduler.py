@@ -23,6 +23,7 @@ from zart.records import (
     Demand,
     Event,
     Execution,
+    Front,
     History,
     NewExecution,
     Page,
@@ -36,6 +37,7 @@ from zart.schedulers.postgres import cancel as cancelling
 from zart.schedulers.postgres import claim as claiming
 from zart.schedulers.postgres import commit as committing
 from zart.schedulers.postgres import deliver as delivering
+from zart.schedulers.postgres import shard
 from zart.schedulers.postgres import start as starting
 from zart.schedulers.postgres.connections import Connections, Server, Talk
 from zart.schedulers.postgres.faults import UNSTORABLE, Passing
@@ -315,6 +317,23 @@ class PostgresScheduler:
         """Return how much is due and claimed by nobody."""
         self._check_usable()
         return await self._inspection.backlog()
+
+    # ---- Shardable --------------------------------------------------------------------------------------------------
+
+    async def remember(self, name: str, value: str) -> str:
+        """Keep a short text about the database as a whole, for good, and return what is kept: the first one wins."""
+        self._check_usable()
+        return await self._connections.run(lambda talk: shard.remember(talk, name, value))
+
+    async def recall(self, name: str) -> str | None:
+        """Return what is kept under a name."""
+        self._check_usable()
+        return await self._connections.run(lambda talk: shard.recall(talk, name))
+
+    async def front(self, demand: Demand) -> Sequence[Front]:
+        """Return what a claim would take at this moment, those due longest first, and take nothing."""
+        self._check_usable()
+        return await self._connections.run(lambda talk: shard.front(talk, demand))
 
     # -----------------------------------------------------------------------------------------------------------------
 

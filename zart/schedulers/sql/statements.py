@@ -7,7 +7,7 @@ name, unless the dialect has something better.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal_column, select, union_all
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, literal_column, select, union_all
 
 from zart.records import SUSPECT, Query
 from zart.schedulers.sql.tables import executions, mail, steps, worker_tasks, workers
@@ -51,6 +51,9 @@ def find(query: Query, now: ColumnElement[int] = NOW) -> Select[Any]:
         last = executions.alias("last")
         at = select(last.c.key).where(last.c.id == query.after, last.c.current == literal_column("1")).scalar_subquery()
         statement = statement.where(key < at if query.descending else key > at)
+    if query.started is not None:
+        bound, created_at = literal(query.started, BigInteger), executions.c.created_at
+        statement = statement.where(created_at <= bound if query.descending else created_at >= bound)
     return statement.order_by(key.desc() if query.descending else key)
 
 

@@ -83,3 +83,10 @@ worker_tasks: Table = Table(
     Column("task", Text, primary_key=True),
     Column("worker", Text, primary_key=True),
 )
+
+settings: Table = Table(
+    "zart_settings",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text),
+)

@@ -5,7 +5,7 @@ from attrs import define
 from zart.clock import SECOND, Micros
 from zart.records import BeatReply, Mail, Token, WorkerBeat
 from zart.scheduler import DEADLINE_GRACE, TAKEOVER
-from zart.schedulers.sqlite.claim import mail_by_key
+from zart.schedulers.sqlite.claim import mail_past
 from zart.schedulers.sqlite.deliver import tell
 from zart.schedulers.sqlite.queries import from_json, statements, to_json
 from zart.schedulers.sqlite.writer import Batch, Job
@@ -97,4 +97,4 @@ class Beat(Job[BeatReply]):
         changed = from_json(batch.json(_SQL["held"].sql, {"held": asked}))
         lost = [held[place].token for place, is_lost in changed if is_lost]
         news = [(held[place].token.key, held[place].seen) for place, is_lost in changed if not is_lost]
-        return lost, mail_by_key(batch.json(_MAIL, {"asked": to_json(news)})) if news else {}
+        return lost, mail_past(batch, _MAIL, news)

@@ -1,18 +1,21 @@
 """Handing out due executions from SQLite (rule 2)."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 from attrs import define
 
 from zart.clock import Instant
 from zart.errors import WorkerNotAlive
-from zart.records import Claim, Demand, Mail, StepRecord, Token
-from zart.schedulers.sql import rows
+from zart.records import Claim, Demand, Mail, Token
+from zart.schedulers.sql import damage, rows
+from zart.schedulers.sqlite.faults import of_storage
 from zart.schedulers.sqlite.queries import from_json, statements, to_json
 from zart.schedulers.sqlite.writer import Batch, Job, Unsettled
 
 _SQL = statements("claim")
+Rows = list[Sequence[Any]]
 PEEK = _SQL["peek"].sql
 
 
@@ -38,39 +41,43 @@ class Handed:
     due_at: Instant | None
     """When the next execution is due that this demand could take and did not get."""
     executions: str = "[]"
-    """As JSON, like the other two: opened by who asked, not in the lane, which would have the interpreter's lock meanwhile."""
+    """As JSON, like the next two: opened by who asked, not in the lane, which would have the interpreter's lock meanwhile."""
     steps: str = "[]"
     mail: str = "[]"
+    bare: Sequence[tuple[Sequence[Any], Rows, Rows]] = ()
+    """In place of these, if JSON cannot hold them: each execution with its records and mail, as the columns hold them."""
 
     @property
     def claims(self) -> list[Claim]:
         """What was handed out, made anew at each look."""
-        steps: dict[int, list[StepRecord]] = {}
+        if self.bare:
+            return [damage.claim(_given(row), steps, mail, self.now) for row, steps, mail in self.bare]
+        steps: dict[int, Rows] = {}
         for key, *row in from_json(self.steps):
-            steps.setdefault(key, []).append(rows.record(row))
+            steps.setdefault(key, []).append(row)
         mail = mail_by_key(self.mail)
-        claims = []
-        for row in from_json(self.executions):
-            key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline = row
-            carried = mail.get(key, ())
-            claims.append(
-                Claim(
-                    token=Token(execution_id, run, key, fence + 1),
-                    task=task,
-                    queue=queue,
-                    payload=payload,
-                    attempt=attempt,
-                    crashes=crashes,
-                    crashed_workers=tuple(from_json(crashed)) if crashes else (),
-                    scheduled_at=scheduled_at,
-                    deadline=deadline,
-                    steps=steps.get(key, ()),
-                    mail=carried,
-                    seen=carried[-1].seq if carried else 0,
-                    now=self.now,
-                )
+        return [self._claim(row, steps.get(row[0], []), mail.get(row[0], ())) for row in from_json(self.executions)]
+
+    def _claim(self, row: Sequence[Any], steps: Rows, mail: Sequence[Mail]) -> Claim:
+        key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline = row
+        try:
+            return Claim(
+                token=Token(execution_id, run, key, fence + 1),
+                task=task,
+                queue=queue,
+                payload=payload,
+                attempt=attempt,
+                crashes=crashes,
+                crashed_workers=tuple(from_json(crashed)) if crashes else (),
+                scheduled_at=scheduled_at,
+                deadline=deadline,
+                steps=[rows.record(each) for each in steps],
+                mail=mail,
+                seen=mail[-1].seq if mail else 0,
+                now=self.now,
             )
-        return claims
+        except Exception:  # noqa: BLE001 # something of it cannot be read, and is now looked for
+            return damage.claim(_given(row), steps, [(each.seq, each.name, each.payload, each.at) for each in mail], self.now)
 
 
 @define
@@ -91,7 +98,7 @@ class ClaimJob(Job[Handed]):
         """
         demand, now = self.demand, batch.now
         told = asked(demand) | {"tasks": to_json(list(demand.tasks.items())), "now": now}
-        lease_until, news, number, due_at, taken, *found = _find(batch, told, max(demand.limit, 0))
+        (lease_until, news, number, due_at, taken, *found), is_whole = _find(batch, told, max(demand.limit, 0))
         if lease_until is None or lease_until <= now:
             raise WorkerNotAlive(
                 f"worker {demand.worker!r} is not registered, was declared dead or let its lease pass; "
@@ -99,23 +106,69 @@ class ClaimJob(Job[Handed]):
             )
         if not number:
             return Handed(batch.number, now, news, due_at)
+        bare = () if is_whole else [_bare(batch, key, deadline) for key, _, _, deadline in from_json(taken)]
         taking = {"taken": taken, "number": number, "worker": demand.worker, "now": now}
         if batch.connection.execute(_SQL["take"].sql, taking).rowcount != number:
             raise Unsettled
-        return Handed(batch.number, now, news, due_at, *found)
+        executions, steps, mail = found
+        return Handed(batch.number, now, news, due_at, executions, steps, mail, bare)
 
 
-def _find(batch: Batch, told: dict[str, Any], limit: int) -> tuple[Any, ...]:
-    """Return what `find` says, of fewer executions if one text cannot hold so many."""
+def _find(batch: Batch, told: dict[str, Any], limit: int) -> tuple[tuple[Any, ...], bool]:
+    """Return what `find` says, of fewer executions if one text cannot hold so many; and whether that is all."""
+    is_whole = True
     while True:
+        asked = told | {"limit": limit, "whole": is_whole}
         try:
-            found: tuple[Any, ...] = batch.connection.execute(_SQL["find"].sql, told | {"limit": limit}).fetchone()
+            return batch.connection.execute(_SQL["find"].sql, asked).fetchone(), is_whole
         except sqlite3.DataError:
             if limit <= 1:
                 raise
             limit //= 2
-        else:
-            return found
+        except sqlite3.OperationalError as error:
+            if not is_whole or not _of_a_row(error):
+                raise
+            is_whole = False
+
+
+def _of_a_row(error: sqlite3.OperationalError) -> bool:
+    """Whether what is wrong is that a column holds what is no text."""
+    return of_storage(error, "") is None
+
+
+def _bare(batch: Batch, key: int, deadline: Instant | None) -> tuple[Sequence[Any], Rows, Rows]:
+    """Return an execution with its records and mail as the columns hold them."""
+    asked = {"key": key, "seen": 0}
+    (row,), steps, mail = (_as_bytes(batch, name, asked) for name in ("bare", "bare_steps", "bare_mail"))
+    return [*row, deadline], steps, mail
+
+
+def _as_bytes(batch: Batch, name: str, asked: dict[str, Any]) -> Rows:
+    batch.connection.text_factory = bytes
+    try:
+        return batch.connection.execute(_SQL[name].sql, asked).fetchall()
+    finally:
+        batch.connection.text_factory = str
+
+
+def _given(row: Sequence[Any]) -> Sequence[Any]:
+    """Return an execution's row with the fence that it was given."""
+    key, execution_id, run, fence, *rest = row
+    return [key, execution_id, run, fence + 1, *rest]
+
+
+def mail_past(batch: Batch, sql: str, seen: Sequence[tuple[int, int]]) -> dict[int, list[Mail]]:
+    """Return mail by key, past what was seen of each; `sql` selects it as JSON if that can hold it."""
+    if not seen:
+        return {}
+    try:
+        return mail_by_key(batch.json(sql, {"asked": to_json(seen)}))
+    except sqlite3.OperationalError as error:
+        if not _of_a_row(error):
+            raise
+    return {
+        key: [damage.letter(row) for row in _as_bytes(batch, "bare_mail", {"key": key, "seen": last})] for key, last in seen
+    }
 
 
 def mail_by_key(text: str) -> dict[int, list[Mail]]:

@@ -8,7 +8,7 @@ from attrs import define, evolve, field
 
 from zart.clock import Instant
 from zart.records import Commit, Committed, Fate, Mail, Move, StepRecord
-from zart.schedulers.sqlite.claim import mail_by_key
+from zart.schedulers.sqlite.claim import mail_past
 from zart.schedulers.sqlite.queries import LARGEST, from_json, statements, to_json
 from zart.schedulers.sqlite.writer import Batch, Job, Unsettled
 from zart.status import ExecutionStatus, Phase, StepKind
@@ -160,9 +160,9 @@ class _State:
 def _write_by_state(batch: Batch, commits: Sequence[Commit]) -> list[Committed]:
     """Write what may be written, inside a transaction."""
     states = _states(batch, {commit.token.key for commit in commits})
-    present = _present(
-        batch, [(commit.token.key, step.seq) for commit in commits for step in commit.steps if step.seen is not None]
-    )
+    crashed = {key for key, state in states.items() if state.crashes}
+    steps = [(commit.token.key, step) for commit in commits for step in commit.steps]
+    present = _present(batch, [(key, step.seq) for key, step in steps if step.seen is not None or key in crashed])
     rows: list[Row] = []
     forgiven: set[int] = set()
     withheld: list[tuple[int, ...] | None] = []
@@ -184,9 +184,9 @@ def _write_by_state(batch: Batch, commits: Sequence[Commit]) -> list[Committed]:
         for step in commit.steps:
             if step.seq not in kept:
                 rows.append(_record_row(step, key, _ABSENT, 0))
-                present.add((key, step.seq))
-                if state.crashes and step.phase is Phase.OUTCOME:
+                if key in crashed and step.phase is Phase.OUTCOME and (key, step.seq) not in present:
                     forgiven.add(key)
+                present.add((key, step.seq))
         if move is not None:
             grown = move.seen is not None and state.mail > move.seen
             final = evolve(move, status=ExecutionStatus.PENDING, due_at=batch.now) if grown else move
@@ -232,4 +232,4 @@ def _mail(batch: Batch, commits: Iterable[Commit], states: dict[int, _State]) ->
         key = commit.token.key
         if states[key].mail > commit.seen:
             seen[key] = min(commit.seen, seen.get(key, commit.seen))
-    return mail_by_key(batch.json(_SQL["mail"].sql, {"asked": to_json(list(seen.items()))})) if seen else {}
+    return mail_past(batch, _SQL["mail"].sql, list(seen.items()))

@@ -23,6 +23,7 @@ from zart.records import (
     Demand,
     Event,
     Execution,
+    Front,
     History,
     NewExecution,
     Page,
@@ -31,6 +32,7 @@ from zart.records import (
     WorkerBeat,
 )
 from zart.scheduler import Bound
+from zart.schedulers.sqlite import shard
 from zart.schedulers.sqlite.beat import Beat
 from zart.schedulers.sqlite.cancel import Cancel
 from zart.schedulers.sqlite.claim import ClaimJob
@@ -276,6 +278,23 @@ class SqliteScheduler:
         """Return how much is due and claimed by nobody."""
         self._check_usable()
         return await self._inspection.backlog()
+
+    # ---- Shardable --------------------------------------------------------------------------------------------------
+
+    async def remember(self, name: str, value: str) -> str:
+        """Keep a short text about the database as a whole, for good, and return what is kept: the first one wins."""
+        self._check_usable()
+        return await self._writer.call(lambda connection: shard.remember(connection, name, value))
+
+    async def recall(self, name: str) -> str | None:
+        """Return what is kept under a name."""
+        self._check_usable()
+        return await self._reader.call(lambda connection: shard.recall(connection, name))
+
+    async def front(self, demand: Demand) -> Sequence[Front]:
+        """Return what a claim would take at this moment, those due longest first, and take nothing."""
+        self._check_usable()
+        return await self._reader.call(lambda connection: shard.front(connection, demand, instant(self._clock.now())))
 
     # -----------------------------------------------------------------------------------------------------------------
 

@@ -226,6 +226,20 @@ class Commits(Scene):
         assert (await commit(scheduler, first, move=completed())).fate is Fate.LOST
         assert (await read(scheduler)).status is ExecutionStatus.RUNNING
 
+    async def test_rule_3_an_outcome_that_is_said_again_forgives_no_later_crash(
+        self, scheduler: Storage, clock: FakeClock
+    ) -> None:
+        (claimed,) = await running(scheduler, "a")
+        await commit(scheduler, claimed, outcome(1), move=waiting(now(clock)))
+        await register(scheduler, "v", lease=LEASE)
+        await claim(scheduler, "v")
+        await crash(scheduler, clock, "v")
+        again = await claim(scheduler)
+        await commit(scheduler, again, outcome(1))
+        assert (await read(scheduler)).crashes == 1
+        await commit(scheduler, again, outcome(2))
+        assert (await read(scheduler)).crashes == 0
+
     async def test_rule_3_a_saved_outcome_resets_the_crash_count(self, scheduler: Storage, clock: FakeClock) -> None:
         await crashed(scheduler, clock, SUSPECT, "a")
         await register(scheduler)

@@ -39,6 +39,11 @@ UPDATE zart_executions FORCE INDEX (PRIMARY) SET
     deadline = COALESCE(:deadline, deadline)
 WHERE `key` = :key AND fence = :fence AND status = 'running'
 
+-- name: touch
+-- For a cluster, which sees only changes: whoever takes the execution over at this moment conflicts with this. What is changed is of no
+-- consequence: a claim that was a microsecond later.
+UPDATE zart_executions FORCE INDEX (PRIMARY) SET claimed_at = claimed_at + 1 WHERE `key` IN (:keys)
+
 -- name: forgive
 UPDATE zart_executions FORCE INDEX (PRIMARY) SET crashes = 0, suspect = 0, crashed_workers = '[]' WHERE `key` IN (:keys)
 

@@ -136,7 +136,9 @@ WITH clock AS MATERIALIZED (
         worker = NULL,
         crashes = each.crashes + locked.blamed::integer,
         crashed_workers = CASE
-            WHEN locked.blamed THEN (each.crashed_workers::jsonb || to_jsonb(locked.worker))::text
+            -- As text: what is damaged must not fail the others; a claim will tell.
+            WHEN locked.blamed THEN left(each.crashed_workers, -1)
+                || CASE each.crashed_workers WHEN '[]' THEN '' ELSE ',' END || to_jsonb(locked.worker)::text || ']'
             ELSE each.crashed_workers
         END
     FROM clock CROSS JOIN locked

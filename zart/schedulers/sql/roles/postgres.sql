@@ -34,16 +34,19 @@ ALTER TABLE zart_steps OWNER TO zart_owner;
 ALTER TABLE zart_mail OWNER TO zart_owner;
 ALTER TABLE zart_workers OWNER TO zart_owner;
 ALTER TABLE zart_worker_tasks OWNER TO zart_owner;
+ALTER TABLE zart_settings OWNER TO zart_owner;
 ALTER SEQUENCE zart_keys OWNER TO zart_owner;
 
 -- Whatever was granted before, by hand or by an earlier version of this file.
-REVOKE ALL ON zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks
+REVOKE ALL ON zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks, zart_settings
     FROM PUBLIC, zart_worker, zart_client, zart_inspector, zart_reader;
 REVOKE ALL ON SEQUENCE zart_keys FROM PUBLIC, zart_worker, zart_client, zart_inspector, zart_reader;
 
 -- A run's identity, its input and its history are written once, by nobody twice: there is no UPDATE on those columns and tables, and no
 -- DELETE but that of workers long gone.
-GRANT SELECT ON zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks TO zart_worker;
+GRANT SELECT ON
+    zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks, zart_settings
+    TO zart_worker;
 GRANT USAGE ON SEQUENCE zart_keys TO zart_worker;
 GRANT INSERT ON zart_executions, zart_steps, zart_mail TO zart_worker;
 GRANT UPDATE (
@@ -54,14 +57,18 @@ GRANT INSERT, DELETE ON zart_workers TO zart_worker;
 GRANT UPDATE (state, lease_until, lease, suspect, ended_at, queues, tasks, about) ON zart_workers TO zart_worker;
 GRANT INSERT, DELETE ON zart_worker_tasks TO zart_worker;
 
-GRANT SELECT ON zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks TO zart_client;
+GRANT SELECT ON
+    zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks, zart_settings
+    TO zart_client;
 GRANT USAGE ON SEQUENCE zart_keys TO zart_client;
 GRANT INSERT ON zart_executions, zart_mail TO zart_client;
 GRANT UPDATE (current, status, fence, mail, completed_at, due_at, worker) ON zart_executions TO zart_client;
 
-GRANT SELECT ON zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks TO zart_inspector;
+GRANT SELECT ON
+    zart_schema, zart_executions, zart_steps, zart_mail, zart_workers, zart_worker_tasks, zart_settings
+    TO zart_inspector;
 
-GRANT SELECT ON zart_schema, zart_workers, zart_worker_tasks TO zart_reader;
+GRANT SELECT ON zart_schema, zart_workers, zart_worker_tasks, zart_settings TO zart_reader;
 GRANT SELECT (
     key, id, run, current, status, fence, mail, crashes, crashed_workers, attempt, created_at, scheduled_at, started_at, claimed_at,
     completed_at, due_at, deadline, worker, queue, task

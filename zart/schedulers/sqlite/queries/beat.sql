@@ -55,7 +55,11 @@ UPDATE zart_executions SET
     fence = fence + 1,
     due_at = :now,
     crashes = crashes + json_extract(doomed.value, '$[1]'),
-    crashed_workers = iif(json_extract(doomed.value, '$[1]'), json_insert(crashed_workers, '$[#]', worker), crashed_workers),
+    crashed_workers = CASE
+        WHEN NOT json_extract(doomed.value, '$[1]') THEN crashed_workers
+        WHEN json_valid(crashed_workers) THEN json_insert(crashed_workers, '$[#]', worker)
+        ELSE crashed_workers -- damaged: a claim will tell
+    END,
     worker = NULL
 FROM json_each(:doomed) AS doomed
 WHERE zart_executions.key = json_extract(doomed.value, '$[0]')

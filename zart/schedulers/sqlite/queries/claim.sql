@@ -31,7 +31,8 @@ FROM (
 -- name: find
 -- Until when the worker's lease holds (NULL: not alive), its news, how many executions it may take now, and when the next of those that
 -- are left is due; of the executions to take, those due longest first: what `take` is to be told, they themselves, and all records
--- and all mail of those that have a past, each in order. `tasks` holds pairs of name and deadline length.
+-- and all mail of those that have a past, each in order. `tasks` holds pairs of name and deadline length. Without `whole`, what stands
+-- in payloads is left out: one that is no text fails the statement.
 WITH place (queue, task, length) AS MATERIALIZED (
     SELECT queues.value, json_extract(tasks.value, '$[0]'), json_extract(tasks.value, '$[1]')
     FROM json_each(:queues) AS queues CROSS JOIN json_each(:tasks) AS tasks
@@ -96,6 +97,7 @@ SELECT (
         each.crashed_workers, each.scheduled_at, coalesce(each.deadline, each.scheduled_at + chosen.length)
     ))
     FROM chosen CROSS JOIN zart_executions AS each ON each.key = chosen.key
+    WHERE :whole
 ), (
     SELECT json_group_array(json_array(
         step.key, step.seq, step.name, step.kind, step.phase, step.ok, step.payload, step.attempts, step.due_at, step.mail,
@@ -104,12 +106,25 @@ SELECT (
     FROM chosen
     CROSS JOIN zart_executions AS each ON each.key = chosen.key AND each.started_at IS NOT NULL
     CROSS JOIN zart_steps AS step ON step.key = chosen.key
+    WHERE :whole
 ), (
     SELECT json_group_array(json_array(mail.key, mail.seq, mail.name, mail.payload, mail.at))
     FROM chosen
     CROSS JOIN zart_executions AS each ON each.key = chosen.key AND each.mail > 0
     CROSS JOIN zart_mail AS mail ON mail.key = chosen.key
+    WHERE :whole
 )
+
+-- name: bare
+-- One execution as it stands; `bare_steps` and `bare_mail` are its records and mail, one to a row.
+SELECT key, id, run, fence, task, queue, payload, attempt, crashes, crashed_workers, scheduled_at
+FROM zart_executions WHERE key = :key
+
+-- name: bare_steps
+SELECT seq, name, kind, phase, ok, payload, attempts, due_at, mail, started_at, at FROM zart_steps WHERE key = :key ORDER BY seq
+
+-- name: bare_mail
+SELECT seq, name, payload, at FROM zart_mail WHERE key = :key AND seq > :seen ORDER BY seq
 
 -- name: take
 -- `taken` is what `find` has said, `number` how many it holds. Whoever claims, cancels or takes over raises the fence, whoever delivers
