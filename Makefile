@@ -17,7 +17,7 @@ PINS := setup.cfg pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers simulate planted conformance docs audit clean
+.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers simulate planted model mutate conformance docs audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-17s %s\n", $$1, $$2 }'
@@ -58,6 +58,12 @@ planted: $(DEV) ## plant known bugs in the engine, and see the simulation catch 
 
 conformance: $(DEV) ## play the conformance suite on every backend, and write its pages in docs
 	$(BIN)/python -m tests.conformance --page docs/explain/conformance.md
+
+model: $(BASE) ## search all states of the protocol's model, and refute its mutants; needs spin and a C compiler
+	$(BIN)/python -m models
+
+mutate: $(DEV) ## plant mistakes in LIMIT places of each module that promises rest on (300), and count what the tests find
+	$(BIN)/python -m tests.mutation --limit $(or $(LIMIT),300) --seed $(or $(SEED),1) --page docs/explain/mutation.md $(ARGS)
 
 docs: $(DEV) ## build docs/_build; every warning is an error
 	$(BIN)/sphinx-build --quiet -W -n --keep-going docs docs/_build

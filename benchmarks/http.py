@@ -42,6 +42,8 @@ _POOL = 8
 _STEPS = 5
 _PAGE = 50
 _FEW = 1_000
+_WARM = 3.0
+"""Seconds of the first turn, which does not count: there are modules to be imported, and plans to be made."""
 
 
 @frozen
@@ -253,7 +255,7 @@ def _measure(few: str, many: str | None, rows: int, rounds: int, seconds: float)
             subjects[f"list, {rows:,} rows"] = (vast, f"/api/v1/executions?limit={_PAGE}", 1)
         for number in range(rounds + 1):
             for name, (served, path, connections) in subjects.items():
-                measured = _loaded(Load(served.port, path, seconds if number else seconds / 2), served.process, connections)
+                measured = _loaded(Load(served.port, path, seconds if number else _WARM), served.process, connections)
                 if number:  # the first round warms up
                     found.setdefault(name, []).append(measured)
     return found

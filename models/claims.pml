@@ -1,15 +1,17 @@
 /*
  * Claim, lease, park and finish: the protocol between Zart's workers and a storage, as zart/scheduler.py states it and
- * zart/schedulers/memory.py spells it out. Each transition names the rule that it stands for. Statements of storage are
- * d_steps, because every operation is atomic there; whatever a worker does between two of them may be overtaken by anybody.
+ * zart/schedulers/memory.py spells it out. Each transition names the rule that it stands for. An operation of storage is one
+ * transition, as it is atomic there; whatever a worker does between two of them may be overtaken by anybody.
  *
- * Two executions. The first one's body is a step and a wait with a time limit, the second one's two waits. WORKERS identities:
- * one that comes back after it was declared dead is another identity. Bad luck is bounded by TROUBLE: requests that storage
- * carries out and whose replies get lost, commits that arrive a second time and late, processes that crash, or stop and wake,
- * leases that run out under a living worker. What must happen in the end (timers, leases of the dead) costs nothing.
+ * The first execution's body is a step and a wait with a time limit, the second one's a wait. Alone, TIMED_ONE chooses between
+ * the first and a body of two waits. WORKERS are identities: one that comes back after it was declared dead is another identity.
+ * Bad luck is bounded by TROUBLE: requests that storage carries out and whose replies get lost, commits that arrive a second
+ * time and late, processes that crash, or stop and wake, leases that run out under a living worker. What must happen in the end
+ * (timers, the end of a dead worker's lease) costs nothing.
  *
- * What is asserted is said where it is asserted, and twice over: by ghosts, which no transition looks at.
- * A mutant is one rule broken by `-D NAME`; `python -m models` knows them all and sees each refuted.
+ * What is asserted is said where it is asserted, by ghosts where the protocol itself would not tell: no transition looks at
+ * those. A mutant is one rule broken by `-D NAME`; `make model` sees each refuted. That the first record wins (rule 3) is a
+ * second line of defence and has no mutant: as long as fences hold, nobody can say anything else.
  */
 
 #ifndef WORKERS
@@ -47,7 +49,7 @@ mtype due[EXECUTIONS] = NOW;
 byte fence[EXECUTIONS];
 byte worker[EXECUTIONS] = NONE;
 byte mail[EXECUTIONS];                                                  /* how many letters; they are numbered from 1 */
-byte records[2 * EXECUTIONS];                                                        /* two of each execution, 0: not there */
+byte records[2 * EXECUTIONS];                                           /* two of each execution, 0: not there */
 bool rang;                                                              /* the time limit of the first one's wait has passed */
 mtype life[WORKERS] = ALIVE;
 bool expired[WORKERS];                                                  /* its lease has passed by storage's clock */
@@ -56,7 +58,7 @@ bool expired[WORKERS];                                                  /* its l
 #define TERMINAL(e) (status[e] == COMPLETED || status[e] == CANCELLED)
 #define TIMEOUT 100                                                     /* an outcome: the wait timed out */
 #define LETTER 200                                                      /* an outcome: LETTER + n, the nth letter was taken */
-#define TIMED(e) ((e) == TIMED_ONE)                                             /* its body: a step, and a wait with a time limit */
+#define TIMED(e) ((e) == TIMED_ONE)                                     /* its body: a step, and a wait with a time limit */
 #define WANTED(e, k) (TIMED(e) -> 1 : (k) + 1)                          /* the letter that its operation k waits for */
 #define OPERATIONS(e) (TIMED(e) || EXECUTIONS == 1 -> 2 : 1)            /* how many its body has */
 #define SENT(e) (TIMED(e) -> 1 : OPERATIONS(e))                         /* how many letters are sent to it */
@@ -78,7 +80,7 @@ byte told[WORKERS * EXECUTIONS];                                        /* its c
 
 byte owner[EXECUTIONS] = NONE;                                          /* who has it by its last claim, until it is taken away */
 byte accepted[EXECUTIONS];                                              /* fence of the last commit that was applied */
-byte durable[2 * EXECUTIONS];                                                        /* outcomes that a worker was told are saved */
+byte durable[2 * EXECUTIONS];                                           /* outcomes that a worker was told are saved */
 byte finisher[EXECUTIONS];                                              /* fence of the commit that finished it */
 byte known[EXECUTIONS];                                                 /* letters that the body had when it was parked */
 bool buried[WORKERS];                                                   /* was declared dead */
@@ -132,9 +134,6 @@ inline commit(w, e, f, kind, k, value, seen, answer) {
             if
             :: kind == RECORD ->
                 if
-#ifdef LAST_WRITE_WINS
-                :: true -> AT(e, k) = value
-#else
                 :: AT(e, k) != 0 -> skip                                /* rule 3: the first one wins */
 #ifndef TIMEOUT_IGNORES_MAIL
                 :: AT(e, k) == 0 && value == TIMEOUT && mail[e] > seen ->
@@ -146,7 +145,6 @@ inline commit(w, e, f, kind, k, value, seen, answer) {
                     /* No wait times out beside a letter that came before. */
                     check(!(value == TIMEOUT && mail[e] > 0));
                     AT(e, k) = value
-#endif
                 fi
 #ifndef PARK_IGNORES_MAIL
             :: kind == PARK && mail[e] > seen -> let_go(e, PENDING, NOW) /* rule 4: due now instead of parked */

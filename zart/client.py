@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, TypeVar, cast
 
 from zart.clock import Clock, SystemClock, moment
 from zart.codec import ANY, Codec, codec_for
@@ -16,7 +16,7 @@ from zart.ids import Randomness, SystemRandomness, check_name, check_number
 from zart.outgoing import Outgoing, check_run
 from zart.records import Delivery, Event, Execution, NewExecution, Query, Started
 from zart.registry import data_codec, output_codec
-from zart.report import DurableExecutionStatus, report
+from zart.report import DurableExecutionStatus, report, view
 from zart.retry import error_types
 from zart.scheduler import Bound, Inspector, Scheduler, Transactional
 from zart.status import ExecutionStatus
@@ -193,8 +193,8 @@ class DurableScheduler:
             ExecutionNotFound: no such execution or run.
             ValueError: a bad id, or a `run` that is no number from 1.
         """
-        execution = await self._get(execution_id, run)
-        return report(execution, await self.scheduler.history(execution_id, execution.run))
+        found = await view(self.scheduler, *_named(execution_id, run))
+        return report(*(found or await self._missed(execution_id, run)))
 
     async def list_executions(
         self,
@@ -305,14 +305,11 @@ class DurableScheduler:
         return await handle.result(patience)
 
     async def _get(self, execution_id: str, run: int | None) -> Execution:
-        execution = await self.scheduler.get(check_name(execution_id, "execution id"), check_run(run))
-        if execution is None:
-            raise await self._not_found(execution_id, run)
-        return execution
+        return await self.scheduler.get(*_named(execution_id, run)) or await self._missed(execution_id, run)
 
-    async def _not_found(self, execution_id: str, run: int | None) -> ExecutionNotFound:
+    async def _missed(self, execution_id: str, run: int | None) -> NoReturn:
         known = run is not None and await self.scheduler.get(execution_id) is not None
-        return ExecutionNotFound(execution_id, run if known else None)
+        raise ExecutionNotFound(execution_id, run if known else None)
 
     # ---- acting -----------------------------------------------------------------------------------------------------
 
@@ -326,7 +323,7 @@ class DurableScheduler:
         """
         found = await self.scheduler.cancel([check_name(execution_id, "execution id")], check_run(run))
         if execution_id not in found:
-            raise await self._not_found(execution_id, run)
+            await self._missed(execution_id, run)
         return found[execution_id][1]
 
     async def offer_event(
@@ -345,7 +342,7 @@ class DurableScheduler:
         event = self._outgoing.event(execution_id, event_name, payload, event_id, run)
         delivery = (await self.scheduler.deliver([event]))[0]
         if delivery is Delivery.UNKNOWN:
-            raise await self._not_found(execution_id, run)
+            await self._missed(execution_id, run)
         return _delivered(event, delivery)
 
     async def offer_event_in(
@@ -368,6 +365,10 @@ class DurableScheduler:
         """
         event = self._outgoing.event(execution_id, event_name, payload, event_id, run)
         return _delivered(event, (await self._bound(connection).deliver([event]))[0])
+
+
+def _named(execution_id: str, run: int | None) -> tuple[str, int | None]:
+    return check_name(execution_id, "execution id"), check_run(run)
 
 
 async def _answers(starting: Awaitable[Sequence[Started]]) -> Sequence[Started]:

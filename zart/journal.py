@@ -71,7 +71,6 @@ class Journal:
 
     def write_later(self, author: Author, tries: int) -> None:
         """Have an author's words saved after a pause, the longer the more often that was tried. See `hurry` and `forget`."""
-        self._idle.clear()
         gap = min(_FIRST_GAP * 2 ** min(tries, 16), _LONGEST_GAP) * (0.5 + self._randomness.random() / 2)
         self._paused[author] = self._clock.call_later(gap, partial(self.hurry, author))
 

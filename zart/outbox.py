@@ -104,7 +104,7 @@ class Outbox:
         """Return what was in flight: the journal has had an answer."""
         self._queued = False
         if fate is not BUSY:
-            pass
+            self._busy = 0
         if not self.lines:
             self._most = None
         lines, self.in_flight = self.in_flight, []

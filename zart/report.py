@@ -1,6 +1,6 @@
 """What an execution looks like from outside: its record, its steps, and what it waits for."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from zart.errors import RetryExhausted, SealedPayload, StepFailed
 from zart.outcome import attempt_summary, error_summary, failure_fields, load_error
 from zart.records import Execution, History, StepRecord
 from zart.replay import abandoned_in, body_record
+from zart.scheduler import Inspector
 from zart.status import ExecutionStatus, Phase, StepKind
 
 
@@ -71,6 +72,15 @@ class DurableExecutionStatus:
     steps: tuple[StepStatusInfo, ...] = ()
     raw_result: str | None = field(default=None, repr=False, eq=False)
     """The output or failure as it is stored."""
+
+
+async def view(storage: Inspector, execution_id: str, run: int | None = None) -> tuple[Execution, History] | None:
+    """Return one run of an execution with its history, in one go where the storage can; None if there is no such run."""
+    look: Callable[..., Awaitable[tuple[Execution, History] | None]] | None = getattr(storage, "view", None)  # see `Viewable`
+    if look is not None:
+        return await look(execution_id, run)
+    execution = await storage.get(execution_id, run)
+    return None if execution is None else (execution, await storage.history(execution_id, execution.run))
 
 
 def report(execution: Execution, history: History | None = None) -> DurableExecutionStatus:
@@ -169,13 +179,13 @@ def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) 
     payload = last.payload
     if last.mail is not None:
         payload = next(letter.payload for letter in history.mail if letter.seq == last.mail)
-    errors = _errors(records)
+    spotless = last.ok and len(records) == 1  # as nearly all are
+    errors, trace = ((), None) if spotless else (_errors(records), _traceback(records))
     status = "retried" if retried else "completed" if last.ok else "failed"
     result = _shown(payload, "the result") if last.ok and payload is not None else None
     error = None if last.ok else error_summary(payload or "")
     # The outcome's own beginning is that of the last claim; a wait that was parked has begun long before.
     began = records[0].at if records[0].phase is Phase.OPENED else last.started_at
-    trace = _traceback(records)
     return StepStatusInfo(
         last.name, str(last.kind), status, last.attempts, result, error, _moment(began or None), moment(last.at), errors, trace
     )

@@ -151,6 +151,14 @@ class Queued(Protocol):
         ...
 
 
+class Viewable(Protocol):
+    """A storage that reads an execution and its history in one go, as of one moment: `zart.report.view` looks for it."""
+
+    async def view(self, execution_id: str, run: int | None = None) -> tuple[Execution, History] | None:
+        """Return one run of an execution, the current one by default, with its records and mail."""
+        ...
+
+
 @runtime_checkable
 class Shardable(Protocol):
     """What a storage offers besides, if it may be one of the shards of a `ShardedScheduler`; see also `Query.started`."""

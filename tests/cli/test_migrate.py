@@ -33,7 +33,7 @@ def run_by_hand(path: Path, script: str) -> None:
 @on_both
 def test_it_says_from_which_version_to_which(zart: Zart, url: str) -> None:
     first, second = zart("migrate").data, zart("migrate").data
-    assert first == {"database": url, "from": 0, "to": 1}
+    assert first == {"database": url, "from": 0, "to": 2}
     assert (second["from"], second["to"]) == (1, 1)
 
 

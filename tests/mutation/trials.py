@@ -40,7 +40,7 @@ MEMORY = 4 << 30
 LEAST = 4.0
 """Seconds that each test has at least; a mutant in which one takes longer is killed."""
 LARGE = {"asyncpg", "hypothesis", "packaging", "sqlalchemy"}
-FEW = 40
+FEW = 60
 """So many tests are tried first."""
 SURVIVED, NOTHING_RAN = "survived", "not reached"
 

@@ -224,6 +224,27 @@ async def test_a_step_whose_beginning_is_refused_goes_on(harness: MakeHarness) -
         assert [each.phase for each in (await h.scheduler.history("x")).steps] == [Phase.OUTCOME]
 
 
+async def test_an_execution_parks_when_the_last_that_it_had_to_say_was_left_out(harness: MakeHarness) -> None:
+    class Changes(TaskHandler[None, str]):
+        async def run(self, ctx: TaskContext, data: None) -> str:
+            unwanted = asyncio.ensure_future(ctx.wait_for_event("a", str))
+            wanted = asyncio.ensure_future(ctx.wait_for_event("c", str))
+            await ctx.wait_for_event("b", str)
+            unwanted.cancel()
+            return await wanted
+
+    async with harness(Changes()) as h:
+        refuses = Refuses(h, lambda said: isinstance(said, StepRecord) and "abandoned" in (said.payload or ""))
+        handle = await h.client.start_for(Changes, "x", None)
+        await h.run_to_idle()
+        await h.client.offer_event("x", "b", "")
+        await h.run_to_idle()
+        assert refuses.refused == [1]
+        assert (await handle.record()).status is ExecutionStatus.WAITING
+        await h.client.offer_event("x", "c", "good")
+        assert await handle.result("1m") == "good"
+
+
 async def test_a_capture_whose_value_is_refused_fails_for_good(harness: MakeHarness) -> None:
     class Captures(TaskHandler[None, str]):
         async def run(self, ctx: TaskContext, data: None) -> str:

@@ -5,13 +5,13 @@ from datetime import timedelta
 
 import pytest
 
-from tests.sharded.shards import Shaky, Town
-from zart import ShardedScheduler
+from tests.sharded.shards import Town
 from zart.clock import SECOND
 from zart.errors import StorageUnavailable, WorkerNotAlive
 from zart.records import Commit, Fate, Held, Query
 from zart.schedulers.sharded.shard import PATIENCE, REST
 from zart.status import ExecutionStatus
+from zart.testing import FakeClock
 from zart.testing.contract.scene import LEASE, beat, completed, demand, event, new, now, outcome, register, returns
 
 HOUR = timedelta(hours=1)
@@ -158,7 +158,6 @@ async def test_one_that_is_dead_to_one_shard_loses_only_what_was_there_and_joins
             assert (await other.beat(beat("other", lease=LEASE))).taken_over == 0
         town.advance(LEASE / SECOND - 1)
         await other.beat(beat("other", lease=LEASE))
-        await town.scheduler.beat(beat(lease=LEASE)) if False else None
         town.shards[0].away = town.shards[2].away = True
         town.advance(2)
         assert (await other.beat(beat("other", lease=LEASE))).taken_over == 1
@@ -213,6 +212,12 @@ async def test_a_wait_hears_of_every_shard(town):
         await town.scheduler.start([new(execution_id)])
         await returns(joined(wait))
         await town.scheduler.claim(demand())
+
+
+async def test_a_wait_for_ends_hears_of_every_shard(town):
+    for shard in range(3):
+        execution_id = town.ids(shard, 1)[0]
+        await town.scheduler.start([new(execution_id)])
         ending = asyncio.ensure_future(town.scheduler.wait([town.ids(number, 1)[0] for number in range(shard, 3)], HOUR))
         await settled()
         await town.scheduler.cancel([execution_id])
@@ -230,21 +235,21 @@ async def test_a_wait_goes_on_without_a_shard_that_went_away(town):
 
 
 async def test_clocks_that_disagree_hand_nothing_back_that_is_held(town):
-    ahead = Shaky(clock=type(town.clock)(town.clock.now() + timedelta(seconds=100)))
-    scheduler = ShardedScheduler([ahead, *town.shards[1:]], clock=town.patience)
-    del scheduler
-    slow = Town()
-    slow.shards[0]._clock = ahead._clock
-    await slow.scheduler.migrate()
-    async with slow.scheduler:
-        first = await slow.scheduler.beat(beat(register=True))
-        assert first.now == now(slow.clock), "no shard's time is behind it"
-        execution_id = slow.ids(0, 1)[0]
-        await slow.scheduler.start([new(execution_id)])
-        (claimed,) = await slow.scheduler.claim(demand())
-        slow.advance(1)
-        await slow.scheduler.beat(beat(held_at=first.now))
-        assert (await slow.scheduler.get(execution_id)).fence == claimed.token.fence, "it was claimed after that beat"
+    behind = FakeClock(town.clock.now() - timedelta(seconds=100))
+    town.shards[0]._clock = behind
+    first = await town.scheduler.beat(beat(register=True))
+    assert first.now == now(behind), "no shard's time is behind it"
+    claims = []
+    for shard in range(3):
+        await town.scheduler.start([new(town.ids(shard, 1)[0], delay=0)])
+        claims += await town.scheduler.claim(demand())
+    await town.scheduler.beat(beat(held_at=first.now))
+    assert fates(await town.scheduler.commit(commits(claims))) == [Fate.APPLIED] * 3, "they were claimed after that beat"
+    town.advance(1)
+    behind.advance(1)
+    later = await town.scheduler.beat(beat())
+    await town.scheduler.beat(beat(held_at=later.now))
+    assert fates(await town.scheduler.commit(commits(claims))) == [Fate.LOST] * 3, "on each shard by its own time"
 
 
 async def joined(task):

@@ -205,12 +205,6 @@ def test_connect_takes_relative_and_absolute_paths(tmp_path, monkeypatch):
     assert isinstance(connect("memory://"), InMemoryScheduler)
 
 
-@pytest.mark.parametrize("url", ["mysql://x", "mysql+asyncmy://x", "mariadb://x/y"])
-def test_connect_names_what_works_for_databases_to_come(url):
-    with pytest.raises(NotSupported, match=r"no backend for '(mysql|mariadb)'; use `memory://`, `sqlite:///"):
-        connect(url)
-
-
 @pytest.mark.parametrize(
     "url",
     ["zart.db", "/zart.db", "", "redis://x", "sqlite://", "sqlite:///", "sqlite://zart.db", "sqlite:///z.db?x=1", "memory://x"],

@@ -16,7 +16,7 @@ def plain(value: Any) -> Any:
             return value
         case int() | float():
             return _number(value)
-        case Mapping():
+        case dict() | Mapping():  # the first is known sooner
             fields: dict[str, Any] = {}
             for key, each in value.items():
                 fields[str(key)] = plain(each)

@@ -84,8 +84,7 @@ class AccessRules:
         origin = headers.get(b"origin")
         if origin is not None and not self._is_own(origin.decode("latin-1"), host):
             raise Refusal("host_not_allowed", "the Origin header names another site", "add it to the allowed origins")
-        is_near = address is None or is_loopback(address)  # None: a socket of the file system
-        if self.is_open and (not is_near or any(each in headers for each in _PROXIED)):
+        if self.is_open and (_is_far(address) or any(each in headers for each in _PROXIED)):
             raise Refusal("not_allowed", "a server without tokens answers to its own machine only", "give it tokens")
 
     def _is_own(self, origin: str, host: str) -> bool:
@@ -126,6 +125,10 @@ def check_access(caller: Caller, needed: Access) -> None:
     """
     if needed is Access.OPERATOR and caller.access is not Access.OPERATOR:
         raise Refusal("not_allowed", "a read token may not do this", "use the operator token")
+
+
+def _is_far(address: str | None) -> bool:
+    return address is not None and not is_loopback(address)  # None: a socket of the file system
 
 
 def _name_of(host: str) -> str:

@@ -11,11 +11,10 @@ import anyio
 from msgspec import UNSET
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match, NoMatchFound
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from zart.client import DurableScheduler
 from zart.clock import Clock, SystemClock
@@ -76,19 +75,23 @@ class Api(Starlette):
         self.closing: asyncio.Event = asyncio.Event()
         """Set when the server is to stop: long polls are answered and streams end."""
         self.agents: Agents | None = None if agents is None else agents(self.operations, self.closing)
-        cors = Middleware(
-            CORSMiddleware,
-            allow_origins=access.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id"],
-        )
-        super().__init__(
-            routes=[EndpointRoute(self, endpoint) for endpoint in ENDPOINTS],
-            middleware=[*([cors] if access.origins else []), Middleware(Shell, access=access, limits=limits, clock=clock)],
-            lifespan=lambda _: opened(self),
-        )
+        super().__init__(routes=[EndpointRoute(self, endpoint) for endpoint in ENDPOINTS], lifespan=lambda _: opened(self))
         self.router.redirect_slashes = False
         self.router.default = self._nothing_here
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """Return what surrounds the routes: the shell in place of Starlette's own handlers of errors, and what was added."""
+        app: ASGIApp = Shell(self.router, self.access, self.limits, self.clock)
+        if self.access.origins:
+            app = CORSMiddleware(
+                app,
+                allow_origins=self.access.origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id"],
+            )
+        for middleware, arguments, options in reversed(self.user_middleware):
+            app = middleware(app, *arguments, **options)
+        return app
 
     async def _nothing_here(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -188,8 +191,9 @@ class EndpointRoute(BaseRoute):
                 return
             call = await call_of(endpoint, scope["zart_parameters"], scope, headers, receive, api.limits, api.gates, api.clock)
             response = await self._respond(call, scope, headers, receive)
-            about = call.path.get("execution_id") or response.headers.get("location", "").rpartition("/")[2]
-            audit(endpoint, about, response.status_code, caller, address_of(scope))
+            if endpoint.access is Access.OPERATOR:
+                about = call.path.get("execution_id") or response.headers.get("location", "").rpartition("/")[2]
+                audit(endpoint, about, response.status_code, caller, address_of(scope))
             await response(scope, receive, send)
 
     async def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> Caller:
@@ -206,9 +210,8 @@ class EndpointRoute(BaseRoute):
             if b"authorization" in headers:
                 api.failures.take(address)
             raise
-        if api.rates.is_empty(caller.name):
+        if not api.rates.take(caller.name):
             raise Refusal("too_many_requests", "this caller asks too often", "ask more slowly")
-        api.rates.take(caller.name)
         check_access(caller, self.endpoint.access)
         return caller
 

@@ -88,11 +88,17 @@ class Endpoint:
     errors: tuple[str, ...] = field(default=(), validator=_checked)
     way: Way = Way.PLAIN
     tools: tuple[Tool, ...] = ()
+    segments: tuple[str, ...] = field(init=False)
+    """The pieces of the path."""
+
+    @segments.default
+    def _segments(self) -> tuple[str, ...]:
+        return tuple(self.path.split("/")[1:])
 
     @property
     def parameters(self) -> tuple[str, ...]:
         """The names in the path."""
-        return tuple(part[1:-1] for part in self.path.split("/") if part.startswith("{"))
+        return tuple(part[1:-1] for part in self.segments if part.startswith("{"))
 
 
 class AnyJson:

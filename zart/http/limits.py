@@ -90,10 +90,13 @@ class Rates:
         """Whether nothing is left."""
         return self._filled(name).left < 1
 
-    def take(self, name: str) -> None:
-        """Take one, down to nothing."""
+    def take(self, name: str) -> bool:
+        """Take one, and say whether there was one."""
         bucket = self._filled(name)
-        bucket.left = max(0.0, bucket.left - 1)
+        if bucket.left < 1:
+            return False
+        bucket.left -= 1
+        return True
 
     def _filled(self, name: str) -> _Bucket:
         now = self._clock.monotonic()

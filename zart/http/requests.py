@@ -1,6 +1,6 @@
 """From a request to the call that it means: path, query, headers and body, each as the endpoint declares it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote_to_bytes
 
@@ -14,15 +14,19 @@ from zart.http.operations import Call
 from zart.http.refusals import Refusal
 from zart.ids import LONGEST_NAME
 
-Scope = Mapping[str, Any]
+Scope = MutableMapping[str, Any]
 
 
 def segments_of(scope: Scope) -> tuple[str, ...]:
     """Return the pieces of the path below where the API is mounted, as they came: an id may hold an encoded slash."""
+    known: tuple[str, ...] | None = scope.get("zart_segments")
+    if known is not None:
+        return known
     raw: bytes = scope.get("raw_path") or quote(scope["path"]).encode("ascii")
     mounted = scope.get("root_path", "").strip("/")
     pieces = raw.partition(b"?")[0].decode("latin-1").split("/")[1:]
-    return tuple(pieces[mounted.count("/") + 1 if mounted else 0 :])
+    found = scope["zart_segments"] = tuple(pieces[mounted.count("/") + 1 if mounted else 0 :])
+    return found
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
@@ -32,11 +36,10 @@ def headers_of(scope: Scope) -> dict[bytes, bytes]:
 
 def fitting(endpoint: Endpoint, segments: tuple[str, ...]) -> dict[str, str] | None:
     """Return the still encoded parameters of a path; None when it is not the endpoint's."""
-    pattern = endpoint.path.split("/")[1:]
-    if len(pattern) != len(segments):
+    if len(endpoint.segments) != len(segments):
         return None
     found: dict[str, str] = {}
-    for wanted, piece in zip(pattern, segments, strict=True):
+    for wanted, piece in zip(endpoint.segments, segments, strict=True):
         if wanted.startswith("{"):
             if not piece:
                 return None
@@ -60,7 +63,7 @@ def decoded(parameters: Mapping[str, str]) -> dict[str, str]:
 
 def _query(endpoint: Endpoint, raw: bytes) -> Any:
     try:
-        pairs = parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
+        pairs = [] if not raw else parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100)
         values = dict(pairs)
         if len(values) != len(pairs):
             raise Refusal("invalid_request", "a parameter of the query is given twice", "give it once")

@@ -32,6 +32,7 @@ from zart.records import (
     Started,
     WorkerBeat,
 )
+from zart.report import view
 from zart.scheduler import Bound, Queued, Storage, Transactional
 from zart.status import ExecutionStatus
 from zart.telemetry.health import Health
@@ -154,6 +155,10 @@ class Watched:
     async def history(self, execution_id: str, run: int | None = None) -> History:
         """Return the records and mail of a run."""
         return await self.storage.history(execution_id, run)
+
+    async def view(self, execution_id: str, run: int | None = None) -> tuple[Execution, History] | None:
+        """Return one run of an execution with its history."""
+        return await view(self.storage, execution_id, run)
 
     async def find(self, query: Query) -> Page:
         """Return a page of executions."""

@@ -41,11 +41,13 @@ class _Writing:
     forgiven: set[int] = field(factory=set)
     withheld: list[tuple[int, ...]] = field(factory=list)
     fates: list[Fate] = field(factory=list)
+    noted: set[int] = field(factory=set)
+    """Of which executions there are records."""
 
     @property
-    def only_noted(self) -> list[int]:
-        """Of which executions there are records, and no move."""
-        return sorted({int(str(row[0])) for row in self.rows} - {commit.token.key for commit, *_ in self.moves})
+    def unmoved(self) -> list[int]:
+        """Of which executions there are records and no move, so that their own rows do not change."""
+        return sorted(self.noted - {commit.token.key for commit, *_ in self.moves})
 
 
 async def commit(talk: Talk, commits: Sequence[Commit], news: News) -> list[Committed]:
@@ -65,7 +67,7 @@ async def commit(talk: Talk, commits: Sequence[Commit], news: News) -> list[Comm
     answers = await talk.end(
         *moving,
         *talk.over("commit.forgive", sorted(writing.forgiven)),
-        *([] if talk.cluster is None else talk.over("commit.touch", writing.only_noted)),
+        *([] if talk.cluster is None else talk.over("commit.touch", writing.unmoved)),
         *talk.rows("commit.write", writing.rows),
     )
     if any(answer.count != 1 for answer in answers[: len(moving)]):
@@ -108,6 +110,7 @@ def _write(commit: Commit, state: _State, kept: tuple[int, ...], present: set[tu
         if step.seq in kept or (key, step.seq) in present:
             continue
         writing.rows.append(_row(key, step))
+        writing.noted.add(key)
         present.add((key, step.seq))
         if state.crashes and step.phase is Phase.OUTCOME:
             writing.forgiven.add(key)

@@ -33,6 +33,7 @@ _MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _LOOK = "SELECT VERSION(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, IF(@@log_bin, @@sync_binlog, 1)"
 _NODE = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'auto_increment_increment', 'auto_increment_offset')"
 _SEE_ALL = "SET SESSION wsrep_sync_wait = 1"
+_TRIES_IN_CLUSTER = 9
 _HURRY = "SET SESSION innodb_lock_wait_timeout = 1"
 _ONE_VIEW = (  # which READ COMMITTED does not have
     "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
@@ -175,7 +176,9 @@ class Connections:
         Raises:
             StorageUnavailable: the server could not be reached, did not answer in time, or is not as it should be.
         """
-        return await Patience(self.server.timeout).until_done(lambda: self._try(work, one_view=one_view))
+        # Between nodes a conflict is found with the commit, after all the work.
+        tries = 5 if self.server.cluster is None else _TRIES_IN_CLUSTER
+        return await Patience(self.server.timeout, tries).until_done(lambda: self._try(work, one_view=one_view))
 
     async def _try(self, work: Callable[[Talk], Awaitable[T]], *, one_view: bool) -> T:
         inside = is_inside(self.server.address)

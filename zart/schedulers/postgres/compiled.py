@@ -1,7 +1,8 @@
 """The Inspector's statements as PostgreSQL takes them. Imports SQLAlchemy, which takes longer than most uses of a scheduler."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from operator import itemgetter
 from typing import Any
 
 from attrs import frozen
@@ -42,32 +43,40 @@ def get(*, pinned: bool) -> Compiled:
 
 
 @cache
-def history(*, pinned: bool) -> Compiled:
-    """Return the statement for the records and the mail of a run, or of the last one; see `_together`."""
-    return Compiled.of(_together(*statements.history(pinned=pinned)))
+def history(*, pinned: bool) -> "Together":
+    """Return the statement for the records and the mail of a run, or of the last one."""
+    return Together.of_parts(*statements.history(pinned=pinned))
 
 
 @cache
-def view(*, pinned: bool) -> Compiled:
-    """Return the statement for a run, or the last one, its records and its mail; see `_together`."""
+def view(*, pinned: bool) -> "Together":
+    """Return the statement for a run, or the last one, its records and its mail."""
     one = statements.get(pinned=pinned, now=_NOW).subquery()
-    return Compiled.of(_together(select(one), *statements.history(pinned=pinned)))
+    return Together.of_parts(select(one), *statements.history(pinned=pinned))
 
 
-def _together(*parts: Select[Any]) -> CompoundSelect[Any]:
-    """Return one statement for what several say, so that all is of one moment and takes one round trip.
+@frozen
+class Together(Compiled):
+    """One statement for what several ask: all is of one moment, and takes one round trip.
 
-    A row begins with the number of its part; then come the columns of all parts, NULL but for its own. Parts keep their order,
-    and each its own by `seq`.
+    A row begins with the number of its part; columns of one name share a place, and what a part does not have is NULL.
     """
-    names = [(number, name) for number, part in enumerate(parts) for name in part.selected_columns.keys()]  # noqa: SIM118
-    halves = []
-    for number, part in enumerate(parts):
-        own = part.order_by(None) if part.selected_columns.get("seq") is not None else part
-        columns = [own.selected_columns[name] if of == number else null() for of, name in names]
-        labelled = [each.label(f"{name}_{of}") for each, (of, name) in zip(columns, names, strict=True)]
-        halves.append(own.with_only_columns(literal_column(str(number)).label("part"), *labelled))
-    return union_all(*halves).order_by("part", *(f"{name}_{of}" for of, name in names if name == "seq"))
+
+    readers: tuple[Callable[[Any], tuple[Any, ...]], ...]
+    """For each part what takes its columns out of a row."""
+
+    @classmethod
+    def of_parts(cls, *parts: Select[Any]) -> "Together":
+        """Compile statements; the types of columns are those of the first two parts."""
+        names = list(dict.fromkeys(each.name for part in parts for each in part.selected_columns))
+        told = []
+        for number, part in enumerate(parts):
+            there = {each.name: each for each in part.selected_columns}
+            columns = [there.get(name, null()).label(name) for name in names]
+            told.append(part.with_only_columns(literal_column(str(number)).label("part"), *columns).order_by(None))
+        whole = Compiled.of(union_all(*told).order_by("part", "seq"))
+        places = [[names.index(each.name) + 1 for each in part.selected_columns] for part in parts]
+        return cls(whole.sql, whole.parameters, tuple(itemgetter(*each) for each in places))
 
 
 def find(query: Query) -> Compiled:

@@ -1,11 +1,10 @@
 """Reading executions from PostgreSQL for people and programs: the Inspector."""
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 from importlib import import_module
 from typing import Any
 
-from attrs import define, field, fields
+from attrs import define, fields
 
 from zart.records import Backlog, Execution, History, Page, Query
 from zart.schedulers.postgres.claim import mail_of, records, text
@@ -25,8 +24,8 @@ class Inspection:
     """Their plans go by what the tables hold."""
     _planned: Connections
     """Theirs are made once: for the statement that programs wait by."""
-    _named: Callable[[str], str] = field(converter=lru_cache(maxsize=256))
-    """Puts the tables' names in."""
+    _named: Callable[[str], str]
+    """Puts the tables' names in, and remembers."""
 
     async def get(self, execution_id: str, run: int | None) -> Execution | None:
         """Return one run of an execution, the current one by default."""
@@ -36,11 +35,13 @@ class Inspection:
 
     async def history(self, execution_id: str, run: int | None) -> History:
         """Return the records and mail of a run; empty when there is none."""
-        statement, asked = _statements().history(pinned=run is not None), {"execution_id": execution_id, "run": run}
-        found = await self._planned.run(lambda talk: self._ask(talk, statement, asked))
-        steps = [columns for *columns, is_letter in found if not is_letter]
-        mail = [(seq, name, payload, at) for seq, name, _, _, _, payload, *_, at, is_letter in found if is_letter]
-        return History(records(steps), [mail_of(row) for row in mail])
+        steps, mail = await self._together(_statements().history(pinned=run is not None), execution_id, run)
+        return _history(steps, mail)
+
+    async def view(self, execution_id: str, run: int | None) -> tuple[Execution, History] | None:
+        """Return one run of an execution with its history."""
+        found, steps, mail = await self._together(_statements().view(pinned=run is not None), execution_id, run)
+        return (_executions(found)[0], _history(steps, mail)) if found else None
 
     async def find(self, query: Query) -> Page:
         """Return a page of executions; one after an unknown id is empty."""
@@ -56,6 +57,14 @@ class Inspection:
         ((due, oldest),) = await self._all(_statements().backlog(), {})
         return Backlog(due, max(0, oldest))
 
+    async def _together(self, statement: Any, execution_id: str, run: int | None) -> list[list[Row]]:
+        """Return the rows of each part."""
+        asked = {"execution_id": execution_id, "run": run}
+        parts: list[list[Row]] = [[] for _ in statement.readers]
+        for row in await self._planned.run(lambda talk: self._ask(talk, statement, asked)):
+            parts[row[0]].append(statement.readers[row[0]](row))
+        return parts
+
     async def _all(self, statement: Any, asked: Mapping[str, Any]) -> list[Row]:
         return await self._connections.run(lambda talk: self._ask(talk, statement, asked))
 
@@ -67,6 +76,10 @@ class Inspection:
 def _statements() -> Any:
     # Not before it is needed: to import SQLAlchemy takes longer than most commands, and no worker reads.
     return import_module("zart.schedulers.postgres.compiled")
+
+
+def _history(found: Iterable[Row], letters: Iterable[Row]) -> History:
+    return History(records(found), [mail_of(each) for each in letters])
 
 
 def _executions(found: Iterable[Row]) -> list[Execution]:

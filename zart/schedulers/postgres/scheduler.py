@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import lru_cache
 from importlib import import_module
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -106,7 +107,7 @@ class PostgresScheduler:
         queries = names.queries()
         self._connections = Connections(self._server, queries, self._now, pool_size)
         self._readers = Connections(self._server, queries, self._now, 2, plans=False)
-        self._inspection = Inspection(self._readers, self._connections, names.apply)
+        self._inspection = Inspection(self._readers, self._connections, lru_cache(256)(names.apply))
         self._waits = Waits(self._connections, SystemClock() if clock is None else clock)
         self._signals = Signals(
             self._server,
@@ -302,6 +303,11 @@ class PostgresScheduler:
         """Return the records and mail of a run; empty when there is none."""
         self._check_usable()
         return await self._inspection.history(execution_id, run)
+
+    async def view(self, execution_id: str, run: int | None = None) -> tuple[Execution, History] | None:
+        """Return one run of an execution with its history, as of one moment."""
+        self._check_usable()
+        return await self._inspection.view(execution_id, run)
 
     async def find(self, query: Query) -> Page:
         """Return a page of executions; one after an unknown id is empty."""

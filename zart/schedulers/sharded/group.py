@@ -37,10 +37,10 @@ class Group:
         """
         answers = await ask({each: each.open(self._map) for each in self.shards}, self.clock)
         try:
-            told = [each for each in self.noted(answers, every=True, tolerant=False).values() if each is not None]
-            for each in self.shards:
-                if told and each.is_open:
-                    await self._check(each, told[0])
+            for shard, told in self.noted(answers, every=True, tolerant=False).items():
+                if told is not None:
+                    self._map = self._map if self._map.cluster else self._map.of_cluster(told)
+                    self._map.check(told, shard.number, shard.storage)
         except BaseException:
             await self.close()
             raise
@@ -77,13 +77,6 @@ class Group:
             mapped.check(await each.storage.remember(MAP, mapped.told(each.number)), each.number, each.storage)
             each.missing = None
         self._map = self._map.of_cluster(first)
-
-    async def _check(self, shard: Shard, told: str) -> None:
-        """Make sure that a shard belongs to the cluster that another tells of."""
-        self._map = self._map.of_cluster(told)
-        kept = await shard.recall()
-        if kept is not None:
-            self._map.check(kept, shard.number, shard.storage)
 
     # ---- asking -----------------------------------------------------------------------------------------------------
 

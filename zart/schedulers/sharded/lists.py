@@ -18,7 +18,10 @@ _KEPT = 10_000
 
 @define(eq=False)
 class Arrivals:
-    """The order in which this process started executions: it decides where two were started in the same microsecond."""
+    """The order in which this process started executions: it decides where shards have some of the same microsecond.
+
+    That is for those who start many at once and list them; it says nothing of what others started in that microsecond.
+    """
 
     _numbers: dict[str, int] = Factory(dict)
     _next: "count[int]" = Factory(lambda: count(1))

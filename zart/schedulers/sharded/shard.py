@@ -93,15 +93,12 @@ class Shard:
             raise SchemaMismatch(f"{self}, {self.missing}; run migrate() of the ShardedScheduler")
         return self.storage
 
-    async def recall(self) -> str | None:
-        """Return the map that is kept here; None if there is none yet, or no place for it."""
-        try:
-            return await self.storage.recall(MAP)
-        except SchemaMismatch:
-            return None
-
     async def _told(self, placed: Map) -> str | None:
-        told = await self.recall()
+        try:
+            told = await self.storage.recall(MAP)
+        except SchemaMismatch:
+            self.missing = None  # without tables it says so itself, and better
+            return None
         self.missing = "has not been given its place" if told is None else None
         if told is not None:
             (placed if placed.cluster else placed.of_cluster(told)).check(told, self.number, self.storage)

@@ -1,0 +1,80 @@
+"""A worker says what it did while, over another node, it is handed back and claimed by somebody else: who may be believed?"""
+
+import asyncio
+from contextlib import suppress
+
+from tests.clusters.score import Score
+from zart.clock import SECOND
+from zart.errors import StorageUnavailable
+from zart.records import Claim, Commit, Demand, Fate, NewExecution, StepRecord, WorkerBeat
+from zart.scheduler import Storage
+from zart.status import Phase, StepKind
+
+LEASE = 60 * SECOND
+AT_ONCE, ROUNDS = 8, 40
+TASKS = ("race",)
+
+
+def _beat(worker: str, **more: bool) -> WorkerBeat:
+    return WorkerBeat(worker, LEASE, ("default",), TASKS, **more)
+
+
+async def _save(storage: Storage, claim: Claim, seq: int, value: str) -> Fate:
+    record = StepRecord(seq, f"step {seq}", StepKind.STEP, Phase.OUTCOME, payload=value)
+    (answer,) = await storage.commit([Commit(claim.token, [record], 0)])
+    return answer.fate
+
+
+async def _claim(storage: Storage, worker: str) -> Claim:
+    while not (found := await storage.claim(Demand(worker, (worker.partition("-")[2],), {TASKS[0]: None}, 1))):
+        await asyncio.sleep(0)
+    return found[0]
+
+
+async def race(one: Storage, other: Storage, score: Score, rounds: int = ROUNDS) -> None:
+    """Have many such races; note what was acknowledged, and lost or doubled."""
+    for number in range(rounds):
+        await asyncio.gather(*(_race(one, other, score, f"{number:03}.{lane}") for lane in range(AT_ONCE)))
+
+
+async def _race(one: Storage, other: Storage, score: Score, name: str) -> None:
+    first, second = f"first-{name}", f"second-{name}"
+    for storage, worker in ((one, first), (other, second)):
+        await storage.beat(_beat(worker, register=True))
+    await one.start([NewExecution(f"race-{name}", TASKS[0], '"in"', "key", name)])
+    claim = await _claim(one, first)
+    told, again = await asyncio.gather(_save_until_lost(one, claim), _take_over(other, first, second))
+    score.hits["takeover between two saves"] += 1
+    seen = {step.seq: step.payload for step in again.steps}
+    if missing := told.keys() - seen.keys():
+        score.lost.append(f"race {name}: the first worker was told that it saved {sorted(missing)}; the second was given {seen}")
+    here = next(seq for seq in range(1, len(told) + len(seen) + 2) if seq not in seen)
+    if await _save(other, again, here, '"second"') is Fate.APPLIED:  # what it was not given, it does
+        seen[here] = '"second"'
+    score.acknowledged += len(told) + 1
+    stored = {step.seq: step.payload for step in (await one.history(f"race-{name}")).steps}
+    if stored != seen:
+        score.doubled.append(f"race {name}: {seen} should be saved, and {stored} is")
+
+
+async def _save_until_lost(storage: Storage, claim: Claim) -> dict[int, str]:
+    """Save step after step, until told that the execution is somebody else's; return what was told to be saved."""
+    told: dict[int, str] = {}
+    while True:
+        seq = len(told) + 1
+        match await _save(storage, claim, seq, '"first"'):
+            case Fate.APPLIED:
+                told[seq] = '"first"'
+            case Fate.LOST:
+                return told
+            case fate:
+                assert fate is Fate.BUSY, fate
+
+
+async def _take_over(storage: Storage, first: str, second: str) -> Claim:
+    while True:
+        with suppress(StorageUnavailable):  # so many conflicts: somebody else's last word comes first
+            await storage.beat(_beat(first, leaving=True))
+            return await _claim(storage, second)
+
+
