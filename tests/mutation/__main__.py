@@ -86,13 +86,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="zart-mutation-") as name:
         folder = copied(Path(name))
         chosen = {group: choose(folder, group, given.limit, given.seed) for group in given.groups}
-        outcomes = list(run(folder, {group: each for group, (_, each) in chosen.items()}, given.jobs, again))
-    if again is not None:
-        tried = {each.mutant for each in outcomes}
-        outcomes += [each for each in kept if each.group in given.groups and each.mutant not in tried]
-    given.results.parent.mkdir(parents=True, exist_ok=True)
-    others = [each for each in kept if each.group not in given.groups]
-    given.results.write_bytes(msgspec.json.format(msgspec.json.encode(others + outcomes)))
+        outcomes: list[Outcome] = []
+        try:
+            outcomes.extend(run(folder, {group: each for group, (_, each) in chosen.items()}, given.jobs, again))
+        finally:  # what is known when somebody loses patience is kept as well
+            outcomes = merged(kept, outcomes, again, given.groups)
+            given.results.parent.mkdir(parents=True, exist_ok=True)
+            given.results.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes)))
     counts = [count(group, chosen[group][0], outcomes) for group in given.groups]
     survivors = {group: [each.mutant for each in of(group, outcomes) if not each.is_killed] for group in given.groups}
     report(counts, survivors)
@@ -100,6 +100,13 @@ def main() -> int:
         about = f"Of {datetime.now(UTC):%Y-%m-%d}, seed {given.seed}, at most {given.limit} mutants of each."
         write(given.page, figures(counts, survivors, about))
     return int(any(each.share < ENOUGH for each in counts))
+
+
+def merged(kept: Sequence[Outcome], new: Sequence[Outcome], again: set[str] | None, groups: Sequence[str]) -> list[Outcome]:
+    """Return all outcomes: the new ones, those of other groups, and those that were not to be tried again."""
+    tried = {each.mutant for each in new}
+    old = [each for each in kept if each.group not in groups or (again is not None and each.mutant not in tried)]
+    return [*old, *new]
 
 
 def copied(folder: Path) -> Path:

@@ -44,6 +44,8 @@ CALLED = {
 WORDS = {"annotation", "returns", "decorator_list", "bases", "exc", "cause", "pattern"}
 """Fields of nodes that hold words or types."""
 
+Undo = Callable[[], object]
+
 
 @frozen
 class Mutant:
@@ -68,7 +70,7 @@ class _Site:
 
     statement: ast.stmt
     function: str
-    make: Callable[[], object]
+    make: Callable[[], Undo]
     instead: ast.stmt | None = None
     """What stands there in its place, if the statement itself is gone."""
 
@@ -76,11 +78,11 @@ class _Site:
 def mutants_of(module: str, source: str) -> list[Mutant]:
     """Return all mutants of a module, in the order of its text; no two read alike in one line."""
     found: dict[tuple[int, str, str], Mutant] = {}
-    for number in range(len(list(_sites(ast.parse(source))))):
-        site = list(_sites(ast.parse(source)))[number]
+    for number, site in enumerate(list(_sites(ast.parse(source)))):
         old = _said(site.statement)
-        site.make()
+        unmake = site.make()
         new = _said(site.instead or site.statement)
+        unmake()
         before, after = next(((a, b) for a, b in zip_longest(old, new, fillvalue="") if a != b), ("", ""))
         if before != after:
             line = site.statement.lineno
@@ -157,14 +159,18 @@ def _within(node: ast.AST, statement: ast.stmt, names: tuple[str, ...]) -> Itera
                     yield from _within(child, statement, names)
 
 
-def _put(holder: Any, place: Any, new: ast.AST) -> None:
+def _put(holder: Any, place: Any, new: Any) -> Undo:
+    """Put something into a list or an attribute; return what undoes it."""
     if isinstance(holder, list):
-        holder[place] = ast.copy_location(new, holder[place]) if hasattr(holder[place], "lineno") else new
-    else:
-        setattr(holder, place, new)
+        old = holder[place]
+        holder[place] = ast.copy_location(new, old) if hasattr(old, "lineno") else new
+        return partial(holder.__setitem__, place, old)
+    old = getattr(holder, place)
+    setattr(holder, place, new)
+    return partial(setattr, holder, place, old)
 
 
-def _of_node(node: ast.AST) -> Iterator[Callable[[], object]]:
+def _of_node(node: ast.AST) -> Iterator[Callable[[], Undo]]:
     """Yield the mistakes that change a node itself."""
     for holder, place in _conditions(node):
         for always in (True, False):
@@ -183,13 +189,9 @@ def _of_node(node: ast.AST) -> Iterator[Callable[[], object]]:
     if isinstance(node, ast.Call):
         function = node.func
         if isinstance(function, ast.Name) and function.id in CALLED:
-            yield partial(_rename, function, "id", CALLED[function.id])
+            yield partial(_put, function, "id", CALLED[function.id])
         if isinstance(function, ast.Attribute) and function.attr in CALLED:
-            yield partial(_rename, function, "attr", CALLED[function.attr])
-
-
-def _rename(node: ast.AST, field: str, name: str) -> None:
-    setattr(node, field, name)
+            yield partial(_put, function, "attr", CALLED[function.attr])
 
 
 def _conditions(node: ast.AST) -> Iterator[tuple[Any, Any]]:

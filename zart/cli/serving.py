@@ -8,7 +8,7 @@ from importlib import import_module
 
 from zart.cli.database import storage_at
 from zart.cli.errors import Exit, Refused, usage
-from zart.cli.eventloop import run_quickly
+from zart.cli.eventloop import rest_collector, run_quickly
 from zart.cli.handlers import registry_of
 from zart.cli.probing import watching
 from zart.cli.settings import masked
@@ -78,6 +78,7 @@ async def _serve(
         limits = ConnectionLimits(connections=_connections())
         api = asgi(storage, registry, access=access, agents=_agents())
         server = ApiServer(api, limits, lambda url: _say(f"serving {place} at {url}"))
+        rest_collector()
         await server.serve([listener])
 
 

@@ -1,7 +1,6 @@
 """`zart worker`."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -14,7 +13,7 @@ from cyclopts import Parameter
 
 from zart.cli.database import storage_at
 from zart.cli.errors import usage
-from zart.cli.eventloop import run_quickly
+from zart.cli.eventloop import rest_collector, run_quickly
 from zart.cli.handlers import registry_of
 from zart.cli.inputs import read_length
 from zart.cli.settings import DEFAULTS, AppOption, DatabaseSettings, masked
@@ -24,8 +23,6 @@ from zart.registry import Registry
 from zart.scheduler import Storage
 from zart.worker import Worker
 
-_COLLECT = 20_000, 20, 100
-"""Collect garbage seldom: nearly all that a worker makes is short-lived and without circles."""
 _BEAT = timedelta(seconds=1)
 
 
@@ -79,10 +76,7 @@ async def _work(
 ) -> None:
     async with unopened as storage, probes:
         worker = Worker(storage, registry, config)
-        # Whatever start-up has made lives as long as the process: the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_COLLECT)
+        rest_collector()
         working = asyncio.ensure_future(worker.run())
         await asyncio.sleep(0)  # now it handles signals
         tasks = ", ".join(sorted(task.name for task in registry))

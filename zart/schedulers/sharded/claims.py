@@ -23,7 +23,7 @@ def allot(demand: Demand, fronts: Mapping[S, Sequence[Front]], first: S) -> dict
     """
     ahead = sorted(
         chain.from_iterable(
-            ((due_at // _EQUALLY_LONG, shard is not first, due_at, index, suspect) for due_at, suspect in front)
+            ((due_at // _EQUALLY_LONG, shard != first, due_at, index, suspect) for due_at, suspect in front)
             for index, (shard, front) in enumerate(fronts.items())
         )
     )
