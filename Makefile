@@ -17,7 +17,7 @@ PINS := setup.cfg pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check check-lint check-types check-public-types check-layers bench bench-peers simulate planted model mutate conformance docs audit clean
+.PHONY: help demo test test-cluster check check-lint check-types check-public-types check-layers bench bench-peers simulate planted model mutate conformance docs audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-17s %s\n", $$1, $$2 }'
@@ -27,6 +27,9 @@ demo: $(BASE) ## run a data pipeline on SQLite, kill its worker, watch it finish
 
 test: $(DEV) ## run all tests
 	$(BIN)/pytest --numprocesses auto $(ARGS)
+
+test-cluster: $(DEV) ## kill nodes of clusters under load, and count what was lost or doubled; CLUSTERS="galera failover …" for some
+	$(BIN)/python -m tests.clusters $(CLUSTERS)
 
 check: check-lint check-types check-public-types check-layers ## lint, format, types and layers; all of them with `make -k check`
 

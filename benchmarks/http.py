@@ -34,7 +34,7 @@ from benchmarks.fill import copies_of
 from benchmarks.loop import fast_loop
 from benchmarks.server import fresh_database, server, versions
 from zart import DurableScheduler, Registry, Worker, WorkerConfig, connect
-from zart.cli.bench.flow import Sequential, Order
+from zart.cli.bench.flow import Order, Sequential
 
 _TOKEN = "a-token-of-the-benchmark"  # noqa: S105 # opens nothing but the server that is started here
 _CONNECTIONS = 16
@@ -276,7 +276,9 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks.http", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="how often each takes its turn (5)")
     parser.add_argument("--seconds", type=float, default=1.0, help="how long a turn lasts (1)")
-    parser.add_argument("--rows", type=int, default=1_000_000, help=f"rows of the long list beside {_FEW:,}; 0: none (1,000,000)")
+    parser.add_argument(
+        "--rows", type=int, default=1_000_000, help=f"rows of the long list beside {_FEW:,}; 0: none (1,000,000)"
+    )
     parser.add_argument("--scratch", type=Path, default=Path(".bench"), help="where files go meanwhile (.bench)")
     return parser.parse_args(arguments)
 

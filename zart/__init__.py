@@ -75,6 +75,7 @@ from zart.retry import RetryConfig
 from zart.scheduler import Inspector, Scheduler
 from zart.schedulers import connect
 from zart.schedulers.memory import InMemoryScheduler
+from zart.schedulers.mysql import MySqlScheduler
 from zart.schedulers.postgres import PostgresScheduler
 from zart.schedulers.sharded import ShardedScheduler
 from zart.schedulers.sqlite import SqliteScheduler
@@ -106,6 +107,7 @@ __all__ = [
     "InsideStep",
     "Inspector",
     "MaxRetriesExhausted",
+    "MySqlScheduler",
     "NoActiveExecution",
     "NonDeterminism",
     "NonRetryable",

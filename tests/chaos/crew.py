@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 from threading import Lock
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from attrs import define, field
 
@@ -19,13 +19,21 @@ ROOT = Path(__file__).parents[2]
 
 
 class Nursery:
-    """The process that makes them; one for a whole test run. For use in a `with`."""
+    """The process that makes them; one for a whole test run. For use in a `with`. `errors` takes what they print."""
+
+    def __init__(self, errors: IO[bytes] | None = None) -> None:
+        self._errors = errors
 
     def __enter__(self) -> Self:
         """Start it."""
         self._lock = Lock()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.nursery"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "tests.chaos.nursery"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
         )
         return self
 

@@ -8,6 +8,7 @@ import asyncio
 import json
 import logging
 import os
+import random
 import signal
 import sys
 import traceback
@@ -16,7 +17,9 @@ from typing import Any
 
 from tests.chaos.errands import Errand
 from tests.chaos.ledger import LONGEST_LINE, Quill
-from zart import SqliteScheduler, Worker, WorkerConfig
+from tests.chaos.patrons import Patrons
+from tests.chaos.voyages import Voyage
+from zart import DurableScheduler, SqliteScheduler, TaskHandler, Worker, WorkerConfig
 from zart.clock import SystemClock
 from zart.scheduler import Storage
 from zart.schedulers.postgres import PostgresScheduler
@@ -53,26 +56,45 @@ async def work(spec: dict[str, Any]) -> None:
     logger = logging.getLogger("zart")
     logger.addHandler(Noted(quill))
     logger.setLevel(logging.INFO)
-    errand = Errand(quill, spec["bookings"], spec["holds"], spec["stops"], spec["patient"])
-    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, errand.released.set)
-    storage: Storage = (
-        SqliteScheduler(spec["path"]) if "path" in spec else PostgresScheduler(spec["dsn"], schema=spec["schema"])
-    )
-    async with storage:
-        worker = Announced(storage, [errand], WorkerConfig(**spec["config"]))
+    handler: TaskHandler[Any, Any]
+    if "marks" in spec:
+        handler = Voyage(quill, spec["bookings"], Path(spec["marks"]))
+    else:
+        handler = errand = Errand(quill, spec["bookings"], spec["holds"], spec["stops"], spec["patient"])
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, errand.released.set)
+    async with storage_of(spec) as storage:
+        worker = Announced(storage, [handler], WorkerConfig(**spec["config"]))
         worker.quill = quill
         await worker.run()
     quill.note("left")
 
 
-def become_worker(spec: dict[str, Any]) -> None:
-    """Go on as a worker, and never come back."""
+async def ask(spec: dict[str, Any]) -> None:
+    """Be a client until told to stop."""
+    quill = Quill(Path(spec["ledger"]))
+    async with storage_of(spec) as storage:
+        patrons = Patrons(DurableScheduler(storage), quill, spec["patrons"], random.Random(spec["patrons"]))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, patrons.stopping.set)
+        quill.note("ready", value=spec["patrons"])
+        await patrons.work()
+    quill.note("left")
+
+
+def storage_of(spec: dict[str, Any]) -> Storage:
+    """Return the storage that a process is told to use, not opened."""
+    if "path" in spec:
+        return SqliteScheduler(spec["path"])
+    return PostgresScheduler(spec["dsn"], schema=spec["schema"])
+
+
+def become(spec: dict[str, Any]) -> None:
+    """Go on as a worker or a client, and never come back."""
     code = 1
     try:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(2, 1)
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        asyncio.run(work(spec))
+        asyncio.run(ask(spec) if "patrons" in spec else work(spec))
         code = 0
     except BaseException:  # noqa: BLE001 # whatever it is, it must not come back into the parent's loop
         traceback.print_exc()
@@ -93,18 +115,31 @@ def wait(pid: int) -> int | None:
         signal.sigtimedwait({signal.SIGCHLD}, left)
 
 
+def ended(workers: set[int]) -> dict[int, int]:
+    """Return the exit codes of all that have ended and were not asked for yet."""
+    codes = {}
+    for pid in workers:
+        found, status = os.waitpid(pid, os.WNOHANG)
+        if found:
+            codes[pid] = os.waitstatus_to_exitcode(status)
+    return codes
+
+
 def main() -> None:
     """Carry out orders until there are no more."""
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     workers: set[int] = set()
     for line in sys.stdin:
         order = json.loads(line)
-        answer: int | None
+        answer: int | dict[int, int] | None
         if "start" in order:
             answer = os.fork()
             if not answer:
-                become_worker(order["start"])
+                become(order["start"])
             workers.add(answer)
+        elif "ended" in order:
+            answer = ended(workers)
+            workers -= answer.keys()
         else:
             answer = wait(order["wait"])
             if answer is not None:

@@ -165,6 +165,51 @@ def test_a_reader_that_has_read_enough_is_no_error(zart: Zart, url: str) -> None
     assert (process.returncode, told) == (0, "")
 
 
+def test_output_that_nobody_takes_is_told(zart: Zart, url: str) -> None:
+    zart("schedule", "echo", "--id", "one")
+    for form in ("json", "jsonl", "table"):
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command_line("list", "-o", form),
+                env=environment(url),
+                cwd=ROOT,
+                check=False,
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert done.returncode == Exit.FAILED
+        assert done.stderr.count("\n") == 1
+        assert "standard output takes no more" in done.stderr
+
+
+CLOSED = """
+import os, sys
+for number in map(int, sys.argv[1].split(",")):
+    os.close(number)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("closed", ["0", "1", "2", "0,1,2"])
+def test_streams_that_are_closed_are_no_error_and_no_database(url: str, zart: Zart, closed: str) -> None:
+    command = command_line("schedule", "echo", "--id", "one")
+    done = subprocess.run(
+        [sys.executable, "-c", CLOSED, closed, *command], env=environment(url), cwd=ROOT, check=False, capture_output=True
+    )
+    assert done.returncode == 0
+    assert zart("status", "one").data["status"] == "pending"
+    missing = subprocess.run(
+        [sys.executable, "-c", CLOSED, closed, *command_line("status", "nobody")],
+        env=environment(url),
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+    )
+    assert missing.returncode == Exit.NOT_FOUND
+    assert b"Traceback" not in missing.stderr
+
+
 # ---- on a terminal ------------------------------------------------------------------------------------------------------
 
 

@@ -68,7 +68,10 @@ class Node:
     async def until_synced(self, size: int) -> None:
         """Wait until it is one of so many nodes, and has all that they have."""
         began = SystemClock.monotonic()
-        while (await self.status("wsrep_local_state_comment"), await self.status("wsrep_cluster_size")) != ("Synced", str(size)):
+        while (await self.status("wsrep_local_state_comment"), await self.status("wsrep_cluster_size")) != (
+            "Synced",
+            str(size),
+        ):
             if SystemClock.monotonic() - began > PATIENCE:
                 raise RuntimeError(f"the node at {self.url} does not join {size - 1} others")
             await asyncio.sleep(0.05)

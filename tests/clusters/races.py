@@ -11,7 +11,7 @@ from zart.scheduler import Storage
 from zart.status import Phase, StepKind
 
 LEASE = 60 * SECOND
-AT_ONCE, ROUNDS = 8, 40
+AT_ONCE, ROUNDS, SAVES = 8, 40, 12
 TASKS = ("race",)
 
 
@@ -43,11 +43,14 @@ async def _race(one: Storage, other: Storage, score: Score, name: str) -> None:
         await storage.beat(_beat(worker, register=True))
     await one.start([NewExecution(f"race-{name}", TASKS[0], '"in"', "key", name)])
     claim = await _claim(one, first)
-    told, again = await asyncio.gather(_save_until_lost(one, claim), _take_over(other, first, second))
+    told, again = await asyncio.gather(_save_some(one, claim), _take_over(other, first, second))
+    assert await _save(one, claim, len(told) + 1, '"first"') is Fate.LOST, f"race {name}: the first worker was not told"
     score.hits["takeover between two saves"] += 1
     seen = {step.seq: step.payload for step in again.steps}
     if missing := told.keys() - seen.keys():
-        score.lost.append(f"race {name}: the first worker was told that it saved {sorted(missing)}; the second was given {seen}")
+        score.lost.append(
+            f"race {name}: the first worker was told that it saved {sorted(missing)}; the second was given {seen}"
+        )
     here = next(seq for seq in range(1, len(told) + len(seen) + 2) if seq not in seen)
     if await _save(other, again, here, '"second"') is Fate.APPLIED:  # what it was not given, it does
         seen[here] = '"second"'
@@ -57,18 +60,19 @@ async def _race(one: Storage, other: Storage, score: Score, name: str) -> None:
         score.doubled.append(f"race {name}: {seen} should be saved, and {stored} is")
 
 
-async def _save_until_lost(storage: Storage, claim: Claim) -> dict[int, str]:
+async def _save_some(storage: Storage, claim: Claim) -> dict[int, str]:
     """Save step after step, until told that the execution is somebody else's; return what was told to be saved."""
     told: dict[int, str] = {}
-    while True:
+    while len(told) < SAVES:
         seq = len(told) + 1
         match await _save(storage, claim, seq, '"first"'):
             case Fate.APPLIED:
                 told[seq] = '"first"'
             case Fate.LOST:
-                return told
+                break
             case fate:
                 assert fate is Fate.BUSY, fate
+    return told
 
 
 async def _take_over(storage: Storage, first: str, second: str) -> Claim:
@@ -76,5 +80,3 @@ async def _take_over(storage: Storage, first: str, second: str) -> Claim:
         with suppress(StorageUnavailable):  # so many conflicts: somebody else's last word comes first
             await storage.beat(_beat(first, leaving=True))
             return await _claim(storage, second)
-
-

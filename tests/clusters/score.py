@@ -36,6 +36,8 @@ class Score:
     acknowledged: int = 0
     lost: list[str] = field(factory=list)
     doubled: list[str] = field(factory=list)
+    failures: list[str] = field(factory=list)
+    """What else went wrong."""
     notes: list[str] = field(factory=list)
 
     @property
@@ -46,7 +48,7 @@ class Score:
     @property
     def is_good(self) -> bool:
         """Whether all faults hit, something was acknowledged, and nothing of that was lost or doubled."""
-        return not (self.missed or self.lost or self.doubled) and self.acknowledged > 0
+        return not (self.missed or self.lost or self.doubled or self.failures) and self.acknowledged > 0
 
     def __str__(self) -> str:
         """All of it, for people."""
@@ -57,6 +59,7 @@ class Score:
         lines += [f"  never hit: {each}" for each in self.missed]
         lines += [f"  lost: {each}" for each in self.lost[:5]]
         lines += [f"  doubled: {each}" for each in self.doubled[:5]]
+        lines += [f"  failed: {each}" for each in self.failures]
         return "\n".join([*lines, *(f"  {each}" for each in self.notes)])
 
     def count(self, starts: Iterable[str], events: Iterable[tuple[Key, str]], lines: Iterable[Line], stored: Stored) -> None:

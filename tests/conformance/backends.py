@@ -10,6 +10,7 @@ from attrs import frozen
 from zart import InMemoryScheduler, SqliteScheduler
 from zart.clock import Clock, Timer
 from zart.scheduler import Storage
+from zart.schedulers.mysql import MySqlScheduler
 from zart.schedulers.postgres import PostgresScheduler
 from zart.testing import FakeClock
 
@@ -28,6 +29,7 @@ BACKENDS: dict[str, Callable[[Place, Clock], Storage]] = {
     "PostgreSQL": lambda place, clock: PostgresScheduler(
         place.server("postgres_server").dsn, schema="conformance", clock=clock
     ),
+    "MariaDB": lambda place, clock: MySqlScheduler(place.server("mariadb_server").url, prefix="conformance_", clock=clock),
 }
 
 

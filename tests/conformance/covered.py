@@ -20,6 +20,7 @@ CONTRACT = {
     "memory": "tests/contract/test_memory.py::TestMemory",
     "SQLite": "tests/contract/test_sqlite.py::TestSqlite",
     "PostgreSQL": "tests/contract/test_postgres.py::TestPostgres",
+    "MariaDB": "tests/contract/test_mysql.py::TestMariaDb",
 }
 """The contract suite of each backend."""
 

@@ -6,8 +6,7 @@ import re
 import pytest
 
 from zart.records import Commit, Query
-from zart.schedulers.postgres.compiled import Compiled
-from zart.schedulers.sql import statements
+from zart.schedulers.postgres import compiled
 from zart.status import ExecutionStatus
 from zart.testing.contract.scene import beat, completed, demand, new, outcome, register
 
@@ -55,6 +54,8 @@ CROWDS = {
     "waiting for ever": {"status": "waiting"},
 }
 
+
+LIVE = (ExecutionStatus.PENDING, ExecutionStatus.RUNNING, ExecutionStatus.WAITING)
 
 QUERY = re.compile(r"(\s|--.*\n)*(SELECT|WITH|INSERT|UPDATE|DELETE)\b")
 
@@ -111,25 +112,36 @@ def nodes(plan):
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        (statements.get(pinned=False), "zart_executions_id"),
-        (statements.get(pinned=True), "zart_executions_id"),
-        (statements.find(Query(statuses=(ExecutionStatus.FAILED,))), "zart_executions_status"),
-        (statements.find(Query(tasks=("rare",))), "zart_executions_task"),
-        (statements.find(Query()), "zart_executions_pkey"),
-        (statements.find(Query(after="x5")), "zart_executions_pkey"),
+        (compiled.get(pinned=False), "zart_executions_id"),
+        (compiled.get(pinned=True), "zart_executions_id"),
+        (compiled.view(pinned=False), "zart_executions_id"),
+        (compiled.view(pinned=True), "zart_executions_id"),
+        (compiled.find(Query(statuses=(ExecutionStatus.FAILED,))), "zart_executions_status"),
+        (compiled.find(Query(statuses=(ExecutionStatus.CANCELLED,))), "zart_executions_status"),
+        (compiled.find(Query(statuses=(ExecutionStatus.RUNNING,))), "zart_executions_worker"),
+        (compiled.find(Query(statuses=(ExecutionStatus.PENDING,))), "zart_executions_due_suspects"),
+        (compiled.find(Query(statuses=LIVE)), "zart_executions_due"),
+        (compiled.find(Query(statuses=LIVE)), "zart_executions_status"),
+        (compiled.find(Query(statuses=LIVE)), "zart_executions_worker"),
+        (compiled.find(Query(tasks=("rare",))), "zart_executions_task"),
+        (compiled.find(Query()), "zart_executions_pkey"),
+        (compiled.find(Query(after="x5")), "zart_executions_pkey"),
     ],
 )
 async def test_lists_are_served_by_an_index(place, statement, index):
     async with place.open() as scheduler:
         await fill(place, 5000)
         await fill(place, 20, name="f", status="failed")
+        await fill(place, 20, name="c", status="cancelled")
         await fill(place, 20, name="r", task="rare")
-        compiled = Compiled.of(statement)
-        asked = compiled.arguments({"execution_id": "x5", "run": 1, "now": 0})
+        asked = statement.arguments(
+            {**compiled.page_of(Query()), "execution_id": "x5", "run": 1, "now": 0, "after": "x5", "task_0": "rare"}
+        )
 
         async def plan(talk):
-            sql = f"EXPLAIN (FORMAT JSON) {scheduler._inspection._named(compiled.sql)}"
+            sql = f"EXPLAIN (FORMAT JSON) {scheduler._inspection._named(statement.sql)}"
             return json.loads(await talk.connection.fetchval(sql, *asked))[0]["Plan"]
 
-        found = [each.get("Index Name") for each in nodes(await scheduler._readers.run(plan))]
-        assert index in found
+        found = list(nodes(await scheduler._readers.run(plan)))
+        assert index in [each.get("Index Name") for each in found]
+        assert not [each for each in found if each["Node Type"] == "Seq Scan" and each["Relation Name"] == "zart_executions"]

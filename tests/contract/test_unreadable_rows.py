@@ -1,14 +1,16 @@
 """Rows that are stored and cannot be read (rule 9): the rest goes on, and the bad one says what is wrong with it."""
 
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from asyncmy.errors import DataError
 from attrs import frozen
 
-from tests.contract.conftest import Place
+from tests.contract.conftest import MySqlPlace, Place
 from zart import ExecutionStatus, TaskContext, TaskHandler
 from zart.clock import SECOND
 from zart.records import Commit, Held, Query
@@ -42,7 +44,7 @@ class Ground:
 
     storage: Storage
     change: Change
-    """Runs a statement; `{bytes}` in it stands for a value that is no UTF-8."""
+    """Runs a statement; `{bytes}` in it stands for a value that is no UTF-8, and `{half}` for half a JSON text."""
 
 
 @asynccontextmanager
@@ -51,7 +53,7 @@ async def _sqlite(path: Path, clock: FakeClock) -> AsyncIterator[Ground]:
 
     async def change(sql: str) -> None:
         with sqlite3.connect(file) as connection:
-            connection.execute(sql.format(bytes="CAST(x'22ff22' AS TEXT)"))
+            connection.execute(sql.format(bytes="CAST(x'22ff22' AS TEXT)", half="'[1'"))
         connection.close()
 
     async with SqliteScheduler(file, clock=clock) as scheduler:
@@ -63,15 +65,36 @@ async def _sqlite(path: Path, clock: FakeClock) -> AsyncIterator[Ground]:
 async def _postgres(place: Place) -> AsyncIterator[Ground]:
     async def change(sql: str) -> None:
         async with place.session() as session:
-            await session.execute(sql.format(bytes=r"'\x22ff22'::bytea"))
+            await session.execute(sql.format(bytes=r"'\x22ff22'::bytea", half="'[1'::bytea"))
 
     async with place.open() as scheduler:
         yield Ground(scheduler, change)
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@asynccontextmanager
+async def _mysql(place: MySqlPlace) -> AsyncIterator[Ground]:
+    async def change(sql: str) -> None:
+        said = re.sub(r"\bkey\b", "`key`", sql).format(bytes="x'22ff22'", half="'[1'")
+        async with place.session() as session:
+            if "{bytes}" not in sql:
+                await session.ask(said)
+                return
+            with pytest.raises(DataError, match="Incorrect string value"):
+                await session.ask(said)
+        pytest.skip("the server itself refuses what is no UTF-8")
+
+    async with place.open() as scheduler:
+        yield Ground(scheduler, change)
+
+
+@pytest.fixture(params=["sqlite", "postgres", "mysql"])
 async def ground(request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock) -> AsyncIterator[Ground]:
-    opened = _sqlite(tmp_path, clock) if request.param == "sqlite" else _postgres(request.getfixturevalue("place"))
+    if request.param == "sqlite":
+        opened = _sqlite(tmp_path, clock)
+    elif request.param == "postgres":
+        opened = _postgres(request.getfixturevalue("place"))
+    else:
+        opened = _mysql(request.getfixturevalue("mysql_place"))
     async with opened as made:
         yield made
 
@@ -226,10 +249,7 @@ async def test_a_body_record_that_is_damaged_strands_nobody(ground: Ground, two:
     await h.run_to_idle()
     await ground.change(
         "INSERT INTO zart_steps (key, seq, name, kind, phase, ok, attempts, at, payload)"
-        " SELECT key, 99, '', 'body', 'attempt', {no}, 0, 0, {payload} FROM zart_executions WHERE id = 'b'".format(
-            no="0" if isinstance(ground.storage, SqliteScheduler) else "false",
-            payload="'[1'" if isinstance(ground.storage, SqliteScheduler) else "'[1'::bytea",
-        )
+        " SELECT key, 99, '', 'body', 'attempt', false, 0, 0, {half} FROM zart_executions WHERE id = 'b'"
     )
     for each in "abc":
         await h.client.offer_event(each, "go", "!")

@@ -74,7 +74,7 @@ def test_those_due_longest_come_first_wherever_they_are():
 def test_among_what_is_due_for_equally_long_the_first_shard_comes_first():
     fronts = {shard: [(SECOND + number, False) for number in range(10)] for shard in "abc"}
     assert parts(8, fronts, "b") == {"b": (8, 0)}
-    assert parts(12, fronts, "c") == {"a": (2, 0), "c": (10, 0)}
+    assert parts(12, fronts, "c") == {"a": (1, 0), "b": (1, 0), "c": (10, 0)}
 
 
 def test_no_more_suspects_are_asked_for_than_may_be():

@@ -223,6 +223,30 @@ async def test_an_author_that_does_not_take_its_answer_silences_nobody(caplog: p
 # ---- what is said later ------------------------------------------------------------------------------------------------
 
 
+class Patient(Writer):
+    """An author whose row is held by somebody else at first: it says its words once more, after a pause."""
+
+    def __init__(self, name: str, desk: Desk, tries: int = 8) -> None:
+        super().__init__(name, words=2)
+        self.desk = desk
+        self.tries = tries
+
+    def saved(self, commit: Commit, answer: Committed) -> None:
+        super().saved(commit, answer)
+        if len(self.answers) == 1:
+            self.desk.journal.write_later(self, self.tries)
+
+
+async def paused(desk: Desk, names: str) -> list[Patient]:
+    """Return authors that have been told to wait."""
+    authors = [Patient(name, desk) for name in names]
+    for each in authors:
+        desk.journal.write(each)
+    await desk.turn()
+    desk.store.groups.clear()
+    return authors
+
+
 @pytest.mark.parametrize(
     ("tries", "chance", "gap"),
     [
@@ -239,23 +263,21 @@ async def test_an_author_that_does_not_take_its_answer_silences_nobody(caplog: p
 async def test_what_was_busy_is_said_again_after_a_gap(tries: int, chance: float, gap: float) -> None:
     async with at_work() as desk:
         desk.chance.value = chance
-        desk.journal.write_later(Writer("a"), tries)
-        desk.clock.advance(gap - 0.0001)
+        desk.journal.write(Patient("a", desk, tries))
         await desk.turn()
-        assert desk.store.groups == []
+        desk.clock.advance(gap - 0.0001)
         assert not await is_flushed(desk)
+        assert desk.store.groups == [["a"]]
         desk.clock.advance(0.0001)
         await desk.turn()
-        assert desk.store.groups == [["a"]]
+        assert desk.store.groups == [["a"], ["a"]]
         assert await is_flushed(desk)
 
 
 async def test_a_pause_can_be_ended_for_one_and_for_all() -> None:
     async with at_work() as desk:
-        writers = {name: Writer(name, words=2) for name in "abc"}
-        for writer in writers.values():
-            desk.journal.write_later(writer, 8)
-        desk.journal.hurry(writers["b"])
+        authors = await paused(desk, "abc")
+        desk.journal.hurry(authors[1])
         desk.journal.hurry(Writer("a stranger"))
         await desk.turn()
         assert desk.store.groups == [["b"]]
@@ -271,9 +293,7 @@ async def test_a_pause_can_be_ended_for_one_and_for_all() -> None:
 
 async def test_a_pause_that_is_forgotten_says_nothing_and_leaves_the_journal_flushed() -> None:
     async with at_work() as desk:
-        one, other = Writer("a"), Writer("b")
-        desk.journal.write_later(one, 8)
-        desk.journal.write_later(other, 8)
+        one, other = await paused(desk, "ab")
         desk.journal.forget(one)
         desk.journal.forget(Writer("a stranger"))
         assert not await is_flushed(desk)  # the other still waits
@@ -286,9 +306,8 @@ async def test_a_pause_that_is_forgotten_says_nothing_and_leaves_the_journal_flu
 
 async def test_what_is_forgotten_while_others_are_written_does_not_make_it_flushed() -> None:
     async with at_work() as desk:
+        (one,) = await paused(desk, "a")
         desk.store.gate.clear()
-        one = Writer("a")
-        desk.journal.write_later(one, 8)
         desk.journal.write(Writer("b"))
         desk.journal.forget(one)
         assert not await is_flushed(desk)
@@ -299,10 +318,8 @@ async def test_what_is_forgotten_while_others_are_written_does_not_make_it_flush
 
 async def test_a_journal_that_is_ended_leaves_no_timer_behind() -> None:
     async with at_work() as desk:
-        writer = Writer("a")
-        desk.journal.write_later(writer, 8)
-        await desk.turn()
+        (one,) = await paused(desk, "a")
     desk.clock.advance(10)
     await desk.turn()
-    assert writer.words == 1
+    assert one.words == 1
     assert not desk.journal._waiting

@@ -1,6 +1,7 @@
 """What a MySQL URL says to Zart, and what to the driver."""
 
 import ssl
+import subprocess
 import sys
 
 import pytest
@@ -103,3 +104,21 @@ def test_without_its_driver_it_is_told_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "asyncmy", None)
     with pytest.raises(NotSupported, match=r"asyncmy is not installed; install zart-durable\[mysql\]"):
         connect("mysql://h/d")
+
+
+WITHOUT = """
+import sys
+sys.modules[sys.argv[1]] = None
+from zart import *
+try:
+    MySqlScheduler("mysql://h/d", pool_size=4)
+except NotSupported as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("missing", ["asyncmy", "asyncmy.connection"])
+def test_without_its_driver_all_else_can_be_imported_and_making_a_scheduler_tells(missing):
+    done = subprocess.run([sys.executable, "-c", WITHOUT, missing], capture_output=True, text=True, timeout=40, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"{missing} is not installed; install zart-durable[mysql]\n"

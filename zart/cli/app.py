@@ -71,14 +71,20 @@ def run(tokens: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has read enough. What is still buffered must not fail once more while Python shuts down.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()  # whoever read us has read enough
         return Exit.DONE
     except Exception as error:  # noqa: BLE001 # never a traceback
         problem = explain(error)
+        if problem.code == "unwritable_output":
+            _silence()
         complain(problem, as_json=as_json)
         return problem.exit
     return result if isinstance(result, int) else Exit.DONE
+
+
+def _silence() -> None:
+    """Let standard output go nowhere: what is still buffered must not fail once more while Python shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _call(tokens: Sequence[str]) -> Any:
@@ -102,6 +108,18 @@ def _usage(error: CycloptsError) -> Problem:
     return Problem("usage", " ".join(str(error).split()).rstrip("."), f"see `{chain} --help`", Exit.USAGE)
 
 
+def _fill_streams() -> None:
+    """Put nothing in the place of the standard streams that were closed: else the database's file could get their numbers."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nothing = os.open(os.devnull, os.O_RDWR)
+            if nothing != number:
+                os.dup2(nothing, number)
+                os.close(nothing)
+            setattr(sys, name, os.fdopen(number, "w" if number else "r", encoding="utf-8"))
+
+
 def main() -> NoReturn:
     """Run the command line of this process."""
+    _fill_streams()
     sys.exit(run(sys.argv[1:]))

@@ -1,5 +1,6 @@
 """What went wrong, in words and as an exit code: every code that there is stands here, or in `zart.problems`."""
 
+import errno
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ _OWN: Mapping[str, tuple[Exit, str]] = {
     "usage": (Exit.USAGE, "The command line is wrong."),
     "invalid_json": (Exit.USAGE, "What `--data` says is no JSON."),
     "unreadable_data": (Exit.USAGE, "The file that `--data` names cannot be read."),
+    "unwritable_output": (Exit.FAILED, "Standard output takes no more; what was asked is done."),
     "folder_not_empty": (Exit.USAGE, "The demo wants a folder of its own."),
     "bad_app": (Exit.CONFIGURATION, "`--app` names nothing that holds handlers, or importing it fails."),
     "bad_database_url": (Exit.CONFIGURATION, "It is no URL of a database that Zart knows."),
@@ -119,6 +121,9 @@ _EXTRAS: Mapping[str, tuple[str, ...]] = {
 """Extra -> what it brings."""
 
 
+_TAKES_NO_MORE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+
+
 def explain(error: BaseException) -> Problem:
     """Return what to say about an error, and how to leave."""
     if isinstance(error, Refused):
@@ -142,6 +147,9 @@ def _unknown(error: BaseException, said: str) -> Problem:
                 hint = f"pip install 'zart-durable[{extra}]'"
                 message = f"this needs the extra {extra!r}: there is no module {package!r}"
                 return Problem("missing_extra", message, hint, Exit.CONFIGURATION)
+    if isinstance(error, OSError) and error.errno in _TAKES_NO_MORE and error.filename is None:
+        message = f"standard output takes no more: {error.strerror}"
+        return Problem("unwritable_output", message, "what was asked is done; look where it goes", Exit.FAILED)
     return Problem(
         "internal", f"{type(error).__name__}: {said}", "this is a fault in Zart or in a handler's module", Exit.FAILED
     )

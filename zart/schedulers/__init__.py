@@ -3,7 +3,6 @@
 import re
 from urllib.parse import unquote, urlsplit
 
-from zart.errors import NotSupported
 from zart.payloads import PayloadCodec
 from zart.scheduler import Storage
 
@@ -68,10 +67,7 @@ def _named(url: str) -> Storage:
 
 
 def _mysql(url: str) -> Storage:
-    try:
-        from zart.schedulers.mysql import MySqlScheduler
-    except ModuleNotFoundError as error:
-        raise NotSupported(f"{error.name} is not installed; install zart-durable[mysql]") from error
+    from zart.schedulers.mysql import MySqlScheduler
     from zart.schedulers.mysql.address import Address
 
     address = Address.of(url)

@@ -1,5 +1,18 @@
-"""The MySQL and MariaDB backend."""
+"""The MySQL and MariaDB backend. Its driver comes with the extra `mysql`; without it, whoever makes a scheduler is told so."""
 
-from zart.schedulers.mysql.scheduler import MySqlScheduler
+from zart.errors import NotSupported
+
+try:
+    from zart.schedulers.mysql.scheduler import MySqlScheduler
+except ImportError as _error:  # `import zart` is for those too who have no driver, or one that is broken
+    _what = f"{_error.name} is not installed" if isinstance(_error, ModuleNotFoundError) else str(_error)
+
+    class _WithoutDriver:
+        """Stands where the scheduler would."""
+
+        def __init__(self, *_: object, **__: object) -> None:
+            raise NotSupported(f"{_what}; install zart-durable[mysql]")
+
+    globals()["MySqlScheduler"] = _WithoutDriver  # not assigned: to type checkers it is the scheduler and nothing else
 
 __all__ = ["MySqlScheduler"]

@@ -149,7 +149,9 @@ async def _take_over(talk: Talk, doomed: list[Row], news: News) -> int:
 
 
 def _with(crashed_workers: str, worker: str) -> str:
-    return msgspec.json.encode([*msgspec.json.decode(crashed_workers), worker]).decode()
+    """Return a list with one more in it. It is not read: one that is damaged must stop no takeover, and a claim will tell."""
+    one_more = msgspec.json.encode(worker).decode()
+    return f"[{one_more}]" if crashed_workers == "[]" else f"{crashed_workers[:-1]},{one_more}]"
 
 
 async def _release(talk: Talk, keys: Iterable[int], fences: Iterable[int]) -> None:

@@ -7,10 +7,10 @@ from attrs import define
 
 from zart.clock import Instant
 from zart.errors import WorkerNotAlive
-from zart.records import Claim, Demand, Mail, StepRecord, Token
+from zart.records import Claim, Demand, Mail, Token
 from zart.schedulers.mysql.queries import portions
 from zart.schedulers.mysql.talk import Row, Talk, all_rows
-from zart.schedulers.sql import rows
+from zart.schedulers.sql import damage, rows
 from zart.schedulers.sql.again import Passing
 
 _SPARE = 16
@@ -125,21 +125,35 @@ async def _take(talk: Talk, demand: Demand, taken: list[Row]) -> list[Claim]:
     answers = await talk.end(*taking, *past, *mail)
     if sum(each.count for each in answers[: len(taking)]) != len(taken):
         raise Passing(f"{talk.place} has let somebody else change what was locked")
-    steps = records_by_key(all_rows(answers[len(taking) : len(taking) + len(past)]))
-    carried = mail_by_key(all_rows(answers[len(taking) + len(past) :]))
+    steps = _by_key(all_rows(answers[len(taking) : len(taking) + len(past)]))
+    carried = _by_key(all_rows(answers[len(taking) + len(past) :]))
     return [
-        _claim(row, demand, talk.now or 0, steps.get(row[0], ()), carried.get(row[0], ()))
+        _claim(_given(row, demand), steps.get(row[0], ()), carried.get(row[0], ()), talk.now or 0)
         for row in sorted(taken, key=lambda row: (row[12], row[0]))
     ]
 
 
-def _claim(row: Row, demand: Demand, now: Instant, steps: Sequence[StepRecord], mail: Sequence[Mail]) -> Claim:
+def _given(row: Row, demand: Demand) -> Row:
+    """Return an execution's row with the fence and the deadline that it was given."""
     key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline, *_ = row
     length = demand.tasks[task]
     if deadline is None and length is not None:
         deadline = scheduled_at + length
+    return key, execution_id, run, fence + 1, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline
+
+
+def _claim(row: Row, steps: Sequence[Row], letters: Sequence[Row], now: Instant) -> Claim:
+    try:
+        return _sound(row, steps, letters, now)
+    except Exception:  # noqa: BLE001 # something of it cannot be read, and is now looked for
+        return damage.claim(row, steps, letters, now)
+
+
+def _sound(row: Row, steps: Sequence[Row], letters: Sequence[Row], now: Instant) -> Claim:
+    key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline = row
+    mail = [damage.letter(each) for each in letters]
     return Claim(
-        token=Token(execution_id, run, key, fence + 1),
+        token=Token(execution_id, run, key, fence),
         task=task,
         queue=queue,
         payload=payload,
@@ -148,26 +162,18 @@ def _claim(row: Row, demand: Demand, now: Instant, steps: Sequence[StepRecord], 
         crashed_workers=tuple(msgspec.json.decode(crashed)) if crashes else (),
         scheduled_at=scheduled_at,
         deadline=deadline,
-        steps=steps,
+        steps=[rows.record(each) for each in steps],
         mail=mail,
         seen=mail[-1].seq if mail else 0,
         now=now,
     )
 
 
-def records_by_key(found: Iterable[Row]) -> dict[int, list[StepRecord]]:
-    """Return step records by key, in order."""
-    by_key: dict[int, list[StepRecord]] = {}
+def _by_key(found: Iterable[Row]) -> dict[int, list[Row]]:
+    """Return what stands behind a key in rows, in order."""
+    by_key: dict[int, list[Row]] = {}
     for key, *row in found:
-        by_key.setdefault(key, []).append(rows.record(row))
-    return by_key
-
-
-def mail_by_key(found: Iterable[Row]) -> dict[int, list[Mail]]:
-    """Return mail by key, in order."""
-    by_key: dict[int, list[Mail]] = {}
-    for key, *row in found:
-        by_key.setdefault(key, []).append(rows.mail(row))
+        by_key.setdefault(key, []).append(tuple(row))
     return by_key
 
 
@@ -176,5 +182,5 @@ async def mail_past(talk: Talk, seen: dict[int, int]) -> dict[int, list[Mail]]:
     if not seen:
         return {}
     said = [talk.say("commit.mail", keys=part, seen=min(seen.values())) for part in portions(list(seen))]
-    found = mail_by_key(all_rows(await talk.ask(*said)))
-    return {key: [new for new in mail if new.seq > seen[key]] for key, mail in found.items()}
+    found = _by_key(all_rows(await talk.ask(*said)))
+    return {key: [damage.letter(row) for row in letters if row[0] > seen[key]] for key, letters in found.items()}

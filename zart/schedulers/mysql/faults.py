@@ -92,7 +92,7 @@ class Unstorable(ValueError):
     """A row that this database cannot hold."""
 
 
-UNSTORABLE = (ValueError, OverflowError)
+UNSTORABLE = (Unstorable, UnicodeEncodeError, OverflowError)
 """What is raised over a row that cannot be stored, text without UTF-8 among it; anything else is storage's fault."""
 
 

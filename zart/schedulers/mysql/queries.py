@@ -23,6 +23,8 @@ _LONGEST_NAME = len("executions_chk_6")  # how MySQL calls a condition
 
 _MANY = 500
 """How many items a list or a statement of rows has at most. MariaDB turns lists from 1,000 on into something slower."""
+_WIDEST = 64
+"""How many bits a number has at most. What is far longer the server takes for a fraction, or for an error in the SQL."""
 _LONG = 200_000
 """How many characters a statement of rows has at most, if it has more than one: far below what any server takes."""
 
@@ -122,6 +124,8 @@ def _said(literal: Literal, value: object) -> str:
     if value is None:
         return "NULL"
     if isinstance(value, int):
+        if value.bit_length() > _WIDEST:
+            raise OverflowError(f"a number of {value.bit_length():,} bits is more than a column holds")
         return str(int(value))
     if kind is Sql:
         return str(value)

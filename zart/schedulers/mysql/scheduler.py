@@ -67,8 +67,8 @@ class MySqlScheduler:
     give `unix_socket`, and for TLS `ssl_mode` (`disabled`, `required`, `verify_ca`, `verify_identity`), `ssl_ca`, `ssl_cert`
     and `ssl_key`; without `ssl_mode` a server on another machine must show a certificate for its name.
 
-    What other processes do is found by looking, every 5 to 100 milliseconds while somebody waits. In a cluster with several
-    nodes to write to, write to one of them: they do not respect each other's locks.
+    What other processes do is found by looking, every 5 to 100 milliseconds while somebody waits. In a Galera cluster any node
+    may be written to; what is due first may then be claimed up to five seconds out of order, and a step takes more round trips.
 
     Args:
         url_or_engine: where the database is.

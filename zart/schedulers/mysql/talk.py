@@ -109,7 +109,9 @@ class Talk:
             self.is_open = False
 
     async def ask(self, *said: str) -> list[Answer]:
-        """Ask as many statements as like, in one round trip unless they are too long for a packet; the first error ends it.
+        """Ask as many statements as like; the first error ends it.
+
+        It is one round trip, unless they are too long for a packet, or the server is a node of a cluster.
 
         Raises:
             Unstorable: a statement is too long for any packet.
@@ -130,7 +132,9 @@ class Talk:
                     f"{len(encoded):,} bytes at once are more than the server's max_allowed_packet of {self.largest:,}; raise"
                     " it, or store the value elsewhere and pass a reference"
                 )
-            if packets and len(packets[-1]) + len(_JOINT) + len(encoded) + _COMMAND <= self.largest:
+            # A node that rolls a transaction back for another node's sake between two statements of a packet tells nobody: the
+            # next would count by itself, and a COMMIT succeed with nothing in it.
+            if self.cluster is None and packets and len(packets[-1]) + len(_JOINT) + len(encoded) + _COMMAND <= self.largest:
                 packets[-1] += _JOINT + encoded
             else:
                 packets.append(encoded)

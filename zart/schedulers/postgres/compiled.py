@@ -6,16 +6,40 @@ from operator import itemgetter
 from typing import Any
 
 from attrs import frozen
-from sqlalchemy import BigInteger, ColumnElement, CompoundSelect, Select, func, literal_column, null, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    CompoundSelect,
+    Select,
+    and_,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.dialects.postgresql import asyncpg
 
-from zart.records import Query
+from zart.records import SUSPECT, Query
 from zart.schedulers.sql import statements
+from zart.schedulers.sql.tables import executions
+from zart.status import ExecutionStatus
 
 _DIALECT = asyncpg.dialect()  # type: ignore[no-untyped-call] # SQLAlchemy's dialects have no types
 _NOW: ColumnElement[int] = func.coalesce(
     statements.NOW, literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger)
 )
+
+
+_IMPLIED: dict[ExecutionStatus, tuple[ColumnElement[bool], ...]] = {
+    # What is always so in a status, and what a partial index says: few run or are due, among however many that have ended.
+    ExecutionStatus.RUNNING: (executions.c.worker.is_not(None),),
+    ExecutionStatus.PENDING: (
+        executions.c.due_at.is_not(None),
+        or_(executions.c.crashes < literal_column(str(SUSPECT)), executions.c.crashes >= literal_column(str(SUSPECT))),
+    ),
+}
 
 
 @frozen
@@ -80,8 +104,19 @@ class Together(Compiled):
 
 
 def find(query: Query) -> Compiled:
-    """Return the statement for a page of current runs, and one execution more if there is another page."""
-    return Compiled.of(statements.find(query, _NOW))
+    """Return the statement for a page of current runs; its parameters are those of `statements.page_of`."""
+    return _find(query.statuses, len(query.tasks), query.descending, query.after is not None, query.started is not None)
+
+
+@cache
+def _find(statuses: tuple[ExecutionStatus, ...], tasks: int, descending: bool, after: bool, started: bool) -> Compiled:
+    shape = Query((), ("",) * tasks, after="" if after else None, descending=descending, started=0 if started else None)
+    each = (and_(executions.c.status == literal_column(f"'{status}'"), *_IMPLIED.get(status, ())) for status in statuses)
+    statement = statements.find(shape, _NOW)
+    return Compiled.of(statement.where(or_(*each)) if statuses else statement)
+
+
+page_of = statements.page_of
 
 
 def count(query: Query) -> Compiled:

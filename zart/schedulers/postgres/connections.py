@@ -284,28 +284,26 @@ class Connections:
             elif not loop.is_closed():
                 loop.call_soon_threadsafe(pool.keeper.cancel)
 
-    async def run(self, work: Callable[[Talk], Awaitable[T]], *, one_view: bool = False) -> T:
+    async def run(self, work: Callable[[Talk], Awaitable[T]]) -> T:
         """Run an operation, and again after faults that pass: every operation is repeatable after a lost reply.
-
-        With `one_view` all that it reads is of one moment.
 
         Raises:
             StorageUnavailable: the server could not be reached, did not answer in time, or is not as it should be.
         """
         for number in range(_TRIES - 1):
             try:
-                return await self._try(work, one_view=one_view)
+                return await self._try(work)
             except Passing:
                 await pause(self._clock, _FIRST_PAUSE * 2**number * self._randomness.random())
         try:
-            return await self._try(work, one_view=one_view)
+            return await self._try(work)
         except Passing as error:
             raise StorageUnavailable(f"{error}; look at the server and the network") from error
 
-    async def _try(self, work: Callable[[Talk], Awaitable[T]], *, one_view: bool) -> T:
+    async def _try(self, work: Callable[[Talk], Awaitable[T]]) -> T:
         inside = is_inside(self.server.dsn)
         try:
-            async with self._talk(one_view=one_view, inside=inside) as talk:
+            async with self._talk(inside=inside) as talk:
                 return await work(talk)
         except Exception as error:
             if inside and isinstance(error, asyncpg.LockNotAvailableError):
@@ -316,14 +314,14 @@ class Connections:
             raise fault from error
 
     @asynccontextmanager
-    async def _talk(self, *, one_view: bool, inside: bool) -> AsyncIterator[Talk]:
+    async def _talk(self, *, inside: bool) -> AsyncIterator[Talk]:
         pool = self._pool()
         connection = await pool.take(lambda: self.server.connect(plans=self.plans))
         sound = False
         try:
             talk = Talk(connection, self.queries, self.now(), self.server.timeout)
-            if self.server.pooler or one_view or inside:
-                async with connection.transaction(isolation="repeatable_read" if one_view else "read_committed"):
+            if self.server.pooler or inside:
+                async with connection.transaction(isolation="read_committed"):
                     if self.server.pooler:
                         await connection.execute(self.server.local_settings, timeout=self.server.timeout)
                     if inside:

@@ -45,7 +45,7 @@ class Inspection:
 
     async def find(self, query: Query) -> Page:
         """Return a page of executions; one after an unknown id is empty."""
-        found = await self._all(_statements().find(query), {})
+        found = await self._all(_statements().find(query), _statements().page_of(query))
         return Page(_executions(found[: query.limit]), more=len(found) > query.limit)
 
     async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:

@@ -7,7 +7,7 @@ name, unless the dialect has something better.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal, literal_column, select, union_all
+from sqlalchemy import BigInteger, ColumnElement, Integer, Select, bindparam, func, literal_column, select, union_all
 
 from zart.records import SUSPECT, Query
 from zart.schedulers.sql.tables import executions, mail, steps, worker_tasks, workers
@@ -44,17 +44,30 @@ def history(*, pinned: bool) -> tuple[Select[Any], Select[Any]]:
 
 
 def find(query: Query, now: ColumnElement[int] = NOW) -> Select[Any]:
-    """Return the statement for a page of current runs, and one execution more if there is another page."""
+    """Return the statement for a page of current runs, and one execution more if there is another page.
+
+    Its parameters are those of `page_of`: queries that differ in them alone are one statement.
+    """
     key = executions.c.key
-    statement = select(*_EXECUTION, _served(now)).where(*_conditions(query)).limit(query.limit + 1).offset(query.offset)
+    given = page_of(query)
+    limit, offset = (bindparam(name, given[name], Integer) for name in ("limit", "offset"))
+    statement = select(*_EXECUTION, _served(now)).where(*_conditions(query)).limit(limit).offset(offset)
     if query.after is not None:
         last = executions.alias("last")
-        at = select(last.c.key).where(last.c.id == query.after, last.c.current == literal_column("1")).scalar_subquery()
+        after = last.c.id == bindparam("after", query.after)
+        at = select(last.c.key).where(after, last.c.current == literal_column("1")).scalar_subquery()
         statement = statement.where(key < at if query.descending else key > at)
     if query.started is not None:
-        bound, created_at = literal(query.started, BigInteger), executions.c.created_at
+        bound: ColumnElement[int] = bindparam("started", query.started, BigInteger)
+        created_at = executions.c.created_at
         statement = statement.where(created_at <= bound if query.descending else created_at >= bound)
     return statement.order_by(key.desc() if query.descending else key)
+
+
+def page_of(query: Query) -> dict[str, Any]:
+    """Return what the parameters of `find` are for a query."""
+    tasks = {f"task_{number}": task for number, task in enumerate(query.tasks)}
+    return {"limit": query.limit + 1, "offset": query.offset, "after": query.after, "started": query.started, **tasks}
 
 
 def count(query: Query) -> Select[Any]:
@@ -104,5 +117,5 @@ def _conditions(query: Query) -> list[ColumnElement[bool]]:
     if query.statuses:
         conditions.append(executions.c.status.in_([status.value for status in query.statuses]))
     if query.tasks:
-        conditions.append(executions.c.task.in_(query.tasks))
+        conditions.append(executions.c.task.in_([bindparam(f"task_{n}", task) for n, task in enumerate(query.tasks)]))
     return conditions

@@ -58,10 +58,10 @@ CREATE INDEX zart_executions_due_suspects ON zart_executions (queue, task, due_a
 CREATE INDEX zart_executions_worker ON zart_executions (worker) WHERE worker IS NOT NULL;
 CREATE INDEX zart_executions_deadline ON zart_executions (deadline) WHERE worker IS NOT NULL AND deadline IS NOT NULL;
 
--- Lists, in the order of the start. Only statuses that executions stay in: the others would cost every claim an entry, and are found
--- near the end of the primary key.
+-- Lists, in the order of the start. Only statuses that executions stay in: the others would cost every claim an entry. What runs is
+-- found by its worker, what is pending by when it is due, and what has completed is nearly everything.
 CREATE INDEX zart_executions_task ON zart_executions (task, key) WHERE current = 1;
-CREATE INDEX zart_executions_status ON zart_executions (status, key) WHERE current = 1 AND status IN ('waiting', 'failed');
+CREATE INDEX zart_executions_status ON zart_executions (status, key) WHERE current = 1 AND status IN ('waiting', 'failed', 'cancelled');
 
 -- A run's history, insert-only.
 CREATE TABLE zart_steps (

@@ -1,0 +1,118 @@
+"""Each checker of the long storms finds what it is for, and finds nothing in a history that is in order."""
+
+import pytest
+from attrs import evolve
+
+from tests.chaos.checkers import CHECKERS, History, Interruption, Record, calls, excused
+from tests.chaos.ledger import Line
+
+WORDS = ["step:1", "news:2", "book:3", "news:4"]
+VALUES = ["step:1 by 7, call 1", 0, "book:3 by 7, call 2", 1]
+NAMES = ["step:1", "news", "book:3", "news#2"]
+
+
+def line(what, step="", value=None, at=0.0, pid=7, execution_id="e"):
+    return Line(pid, what, execution_id, step, value, at)
+
+
+GOOD_LINES = [
+    line("start?", value=WORDS, pid=1),
+    line("start!", value=WORDS, pid=1),
+    line("send?", value=0, pid=1),
+    line("send!", value=0, pid=1),
+    line("send?", value=1, pid=1),
+    line("body", at=1.0),
+    line("begin", "step:1", VALUES[0], 1.1),
+    line("end", "step:1", VALUES[0], 1.2),
+    line("saved", "step:1", VALUES[0], 1.3),
+    line("begin", "book:3", VALUES[2], 1.4),
+    line("end", "book:3", VALUES[2], 1.5),
+    line("saved", "book:3", VALUES[2], 1.6),
+    line("done", at=1.7),
+    line("read", value=["completed", VALUES], pid=1, at=2.0),
+]
+GOOD_RECORD = Record("completed", VALUES, None, tuple(zip(NAMES, VALUES, strict=True)))
+GOOD = History(GOOD_LINES, {"e": GOOD_RECORD}, [], [("e", "book:3", VALUES[2])])
+
+
+def found(history):
+    return {name for name, checker in CHECKERS.items() if list(checker(history))}
+
+
+def worse(*more, bookings=GOOD.bookings, interruptions=(), without=None, **changed):
+    lines = [each for each in GOOD_LINES if each.what != without]
+    record = evolve(GOOD_RECORD, **changed)
+    return History([*lines, *more], {"e": record}, list(interruptions), bookings)
+
+
+STARTS, STEPS, CALLS, NEWS, RESULTS, ENDINGS, POISONS, BOOKS = CHECKERS
+OTHER = "step:1 by 8, call 1"
+BAD = {
+    "lost": (STARTS, History(GOOD_LINES, {})),
+    "stuck": (STARTS, worse(status="waiting")),
+    "two owners": (STEPS, worse(line("saved", "step:1", OTHER, pid=8))),
+    "out of the air": (STEPS, worse(without="end")),
+    "saved twice": (STEPS, worse(steps=(*GOOD_RECORD.steps, ("step:1", VALUES[0])))),
+    "called after it was saved": (CALLS, worse(line("begin", "step:1", OTHER, 1.8, pid=8))),
+    "news lost": (NEWS, worse(steps=(("step:1", VALUES[0]), ("news", 1), ("book:3", VALUES[2])))),
+    "news twice": (NEWS, worse(steps=(*GOOD_RECORD.steps, ("news#3", 1)))),
+    "out of order": (NEWS, worse(steps=(("news", 1), ("news#2", 0)))),
+    "another result": (RESULTS, worse(result=[1])),
+    "read otherwise": (RESULTS, worse(line("read", value=["failed", None]))),
+    "completed though cancelled": (ENDINGS, worse(line("cancel?"), line("cancel!", value=True))),
+    "cancelled by nobody": (ENDINGS, worse(status="cancelled")),
+    "both ends": (ENDINGS, worse(line("undoing"))),
+    "failed for nothing": (ENDINGS, worse(status="failed")),
+    "row missing": (BOOKS, worse(bookings=[])),
+    "row twice": (BOOKS, worse(bookings=GOOD.bookings * 2)),
+}
+
+
+def test_a_history_in_order_is_accepted():
+    assert found(GOOD) == set()
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_history_that_is_not_is_found_out(name):
+    checker, history = BAD[name]
+    assert checker in found(history)
+
+
+def again(kind, pid, step="step:1", body=0.0, since=2.0, until=2.5):
+    lines = [line("body", at=body), line("begin", step, "a", 1.0), line("begin", step, "b", 3.0, pid=8)]
+    return list(calls(History(lines, {}, [Interruption(kind, since, until, pid)])))
+
+
+@pytest.mark.parametrize(
+    ("case", "wrong"),
+    [
+        ({"kind": "killed", "pid": 7}, False),
+        ({"kind": "killed", "pid": 9}, True),
+        ({"kind": "killed", "pid": 7, "since": 0.1, "until": 0.2}, True),
+        ({"kind": "killed", "pid": 7, "since": 3.5, "until": 3.6}, True),
+        ({"kind": "connections reset", "pid": None}, True),
+        ({"kind": "connections reset", "pid": None, "step": "book:1"}, False),
+        ({"kind": "server crash", "pid": None, "body": 0.5}, False),
+        ({"kind": "server crash", "pid": None, "body": -0.5}, True),
+    ],
+)
+def test_a_second_call_needs_an_excuse_of_its_own_caller_and_time(case, wrong):
+    assert bool(again(**case)) is wrong
+
+
+def test_a_call_after_a_failure_needs_none():
+    first, second = line("begin", "flaky:1", "a", 1.0), line("begin", "flaky:1", "b", 2.0)
+    assert not excused(GOOD, first, second)
+    assert not list(calls(History([first, line("fail", "flaky:1", "a", 1.5), second], {})))
+    assert list(calls(History([first, second], {})))
+
+
+@pytest.mark.parametrize(
+    ("deaths", "reason", "crashes", "wrong"),
+    [(5, "5 workers", 0, False), (6, "6 workers", 0, True), (6, "6 workers", 1, False), (5, None, 0, True)],
+)
+def test_poison_may_kill_so_many_and_no_more(deaths, reason, crashes, wrong):
+    lines = [line("start?", value=["poison:1"]), *(line("died", "poison:1", at=float(number)) for number in range(deaths))]
+    faults = [Interruption("server crash", 2.0, 2.5)] * crashes
+    history = History(lines, {"e": Record("failed", None, reason, ())}, faults)
+    assert (POISONS in found(history)) is wrong
