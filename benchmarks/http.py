@@ -1,8 +1,8 @@
 """Measures what the HTTP API adds to the database: GET of one execution beside a bare route, lists over few and many rows.
 
-`python -m benchmarks.http` starts a PostgreSQL server, `zart serve`, a bare Starlette route that does one SELECT with asyncpg, and
-a generator of load, each in a process of its own. What is compared takes turns within each round; the table shows medians. On a
-busy machine look at the processor's time for one request, which others disturb less than the rate.
+`python -m benchmarks.http` starts a PostgreSQL server, `zart serve`, a bare Starlette route that does one SELECT with asyncpg,
+and a generator of load, each in a process of its own. What is compared takes turns within each round; the table shows medians.
+On a busy machine look at the processor's time for one request, which others disturb less than the rate.
 """
 
 import argparse
@@ -12,7 +12,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
@@ -296,7 +295,7 @@ def main(arguments: list[str]) -> None:
             return
     asked = _options(arguments)
     asked.scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=asked.scratch) as folder, server(versions()[0], Path(folder)) as running:
+    with server(versions()[0], asked.scratch) as running:
         many = fresh_database(running, "many") if asked.rows else None
         found = _measure(fresh_database(running, "few"), many, asked.rows, asked.rounds, asked.seconds)
     Console().print(_table(found))

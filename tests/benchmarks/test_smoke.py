@@ -88,3 +88,30 @@ def test_what_there_is_not_is_refused_by_name(option: str, value: str, says: str
     )
     assert run.returncode == 2
     assert says in run.stderr
+
+
+@pytest.mark.timeout(120)
+def test_the_http_api_is_measured_beside_a_bare_route(tmp_path: Path) -> None:
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.http",
+            "--rows",
+            "2000",
+            "--rounds",
+            "1",
+            "--seconds",
+            "1",
+            "--scratch",
+            str(tmp_path),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"COLUMNS": "220", "PATH": "/usr/bin:/bin"},
+    )
+    assert run.returncode == 0, run.stderr
+    for subject in ("bare route", "GET of one", "list, 1,000 rows", "list, 2,000 rows"):
+        assert subject in run.stdout

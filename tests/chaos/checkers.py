@@ -213,3 +213,8 @@ CHECKERS: dict[str, Callable[[History], Iterator[str]]] = {
     "poison that goes on killing": poisons,
     "rows of the user's own that are missing or doubled": books,
 }
+
+
+def judged(history: History) -> dict[str, list[str]]:
+    """Return what each checker finds."""
+    return {name: list(checker(history)) for name, checker in CHECKERS.items()}

@@ -12,7 +12,7 @@ from attrs import define, field
 from tests.chaos.checkers import Interruption
 from tests.chaos.crew import Nursery
 from tests.chaos.ground import Ground
-from tests.chaos.ledger import Ledger, Line
+from tests.chaos.ledger import Ledger
 from zart.clock import SystemClock
 
 LEASE = 2.0
@@ -69,7 +69,9 @@ class Fleet:
 
     def alive(self, *, workers: bool = True) -> list[Process]:
         """Return the processes of a kind that have not ended and are not stopped."""
-        return [each for each in self.processes.values() if each.ended is None and each.is_worker is workers and not each.frozen]
+        return [
+            each for each in self.processes.values() if each.ended is None and each.is_worker is workers and not each.frozen
+        ]
 
     def busy(self) -> list[Process]:
         """Return the workers of whose steps one has begun and is not known to be saved."""
@@ -114,9 +116,7 @@ class Fleet:
 
     def note(self, kind: str, since: float, process: Process | None = None, *, slack: float = 0.0) -> None:
         """Write down what was done from a moment on until now, and for how much longer it may tell."""
-        self.done.append(
-            Interruption(kind, since, SystemClock.monotonic() + slack, None if process is None else process.pid)
-        )
+        self.done.append(Interruption(kind, since, SystemClock.monotonic() + slack, None if process is None else process.pid))
 
     def reap(self) -> None:
         """Notice who has ended."""
@@ -164,7 +164,3 @@ class Fleet:
             for each in self.processes.values()
             if each.ended is not None and each.pid in ready and not (each.killed or each.short or each.pid in left)
         ]
-
-    def lines_of(self, process: Process) -> list[Line]:
-        """Return what a process has noted."""
-        return [line for line in self.ledger.lines if line.pid == process.pid]

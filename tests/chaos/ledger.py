@@ -75,6 +75,10 @@ class Ledger:
         asyncio.get_running_loop().remove_reader(self._file)
         os.close(self._file)
 
+    def note(self, what: str, execution_id: str = "", value: Any = None) -> None:
+        """Add a line of the reader's own: through the pipe it might wait for itself."""
+        self.lines.append(Line(os.getpid(), what, execution_id, "", value, SystemClock.monotonic()))
+
     def _read(self) -> None:
         *lines, self._rest = (self._rest + os.read(self._file, 65536)).split(b"\n")
         for each in lines:

@@ -4,11 +4,12 @@ import asyncio
 
 from tests.clusters.galera import Galera, Node
 from tests.clusters.load import TABLE, loaded
-from tests.clusters.races import race
+from tests.clusters.races import race, save_late
 from tests.clusters.score import Score
 from zart import connect
 
 KILLED = "node killed with -9 under load"
+LATE = "save that came too late, refused"
 BACK = "node back under load"
 CONFLICT = "conflict between nodes (1213)"
 _CONFLICTS = ("wsrep_local_cert_failures", "wsrep_local_bf_aborts")
@@ -16,12 +17,13 @@ _CONFLICTS = ("wsrep_local_cert_failures", "wsrep_local_bf_aborts")
 
 async def fences(galera: Galera) -> Score:
     """Takeovers over one node, while the holder saves over another."""
-    score = Score("galera: takeover over one node, saves over another", ("takeover between two saves", CONFLICT))
+    score = Score("galera: takeover over one node, saves over another", ("takeover between two saves", LATE, CONFLICT))
     urls = [f"{node.url}?prefix=race_" for node in galera.nodes]
     await connect(urls[0]).migrate()
     before = await _conflicts(galera.nodes)
     async with connect(urls[0]) as one, connect(urls[1]) as other:
         await race(one, other, score)
+        await save_late(one, other, score, lambda: _hold_up(*galera.nodes[:2]))
     score.hits[CONFLICT] = await _conflicts(galera.nodes) - before
     return score
 
@@ -46,6 +48,13 @@ async def kills(galera: Galera) -> Score:
         await load.count(score, lambda: _bookings(galera.nodes[1]))
         score.hits[CONFLICT] = conflicts + await _conflicts(galera.nodes)
     return score
+
+
+async def _hold_up(node: Node, other: Node) -> None:
+    """Give a node so much to apply from another that what comes after it is known there, and not yet done."""
+    await node.ask("SET GLOBAL wsrep_slave_threads = 1")
+    await other.ask("CREATE TABLE zart.ballast (n INT PRIMARY KEY, text VARCHAR(200))")
+    await other.ask("INSERT INTO zart.ballast SELECT seq, REPEAT('x', 200) FROM seq_1_to_200000")
 
 
 async def _conflicts(nodes: list[Node]) -> int:

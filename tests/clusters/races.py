@@ -1,13 +1,15 @@
 """A worker says what it did while, over another node, it is handed back and claimed by somebody else: who may be believed?"""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 
 from tests.clusters.score import Score
 from zart.clock import SECOND
 from zart.errors import StorageUnavailable
 from zart.records import Claim, Commit, Demand, Fate, NewExecution, StepRecord, WorkerBeat
-from zart.scheduler import Storage
+from zart.scheduler import Storage, Transactional
 from zart.status import Phase, StepKind
 
 LEASE = 60 * SECOND
@@ -58,6 +60,32 @@ async def _race(one: Storage, other: Storage, score: Score, name: str) -> None:
     stored = {step.seq: step.payload for step in (await one.history(f"race-{name}")).steps}
     if stored != seen:
         score.doubled.append(f"race {name}: {seen} should be saved, and {stored} is")
+
+
+async def save_late(one: Storage, other: Storage, score: Score, delay: Callable[[], Awaitable[None]]) -> None:
+    """Have a save ready to be committed when, over another node, the execution is handed back and claimed; then commit it.
+
+    `delay` holds up what the other node says on its way to this one.
+    """
+    assert isinstance(one, Transactional)
+    for storage, worker in ((one, "first-late"), (other, "second-late")):
+        await storage.beat(_beat(worker, register=True))
+    await one.start([NewExecution("late", TASKS[0], '"in"', "key", "late")])
+    claim = await _claim(one, "first-late")
+    record = StepRecord(1, "step 1", StepKind.STEP, Phase.OUTCOME, payload='"first"')
+    again = None
+    try:
+        async with one.transaction(timedelta(seconds=30)) as (_, bound):
+            (answer,) = await bound.commit([Commit(claim.token, [record], 0)])
+            assert answer.fate is Fate.APPLIED, answer
+            await delay()
+            again = await _take_over(other, "first-late", "second-late")
+    except StorageUnavailable:
+        score.hits["save that came too late, refused"] += 1
+    else:
+        score.acknowledged += 1
+        if again is not None and not again.steps:
+            score.lost.append("late save: the first worker was told that it saved, and the second was given nothing")
 
 
 async def _save_some(storage: Storage, claim: Claim) -> dict[int, str]:

@@ -12,24 +12,20 @@ from zart.schedulers.mysql import MySqlScheduler
 from zart.schedulers.mysql import claim as claiming
 from zart.status import ExecutionStatus
 from zart.testing.contract.scene import (
-    LEASE,
     beat,
     claim,
     commit,
     completed,
-    crash,
     crashed,
     deliver,
     demand,
     event,
     history,
     new,
-    now,
     outcome,
     read,
     register,
     running,
-    waiting,
 )
 
 STATUS = "SELECT CAST(variable_value AS SIGNED) FROM information_schema.global_status WHERE variable_name = "
@@ -245,6 +241,16 @@ async def test_half_a_pair_of_surrogates_is_refused_and_not_sent_as_a_broken_byt
                 await scheduler.start([new(payload=text)])
         assert (await scheduler.start([new(payload="nul \x00 and \\ and '")]))[0].accepted
         assert (await read(scheduler)).payload == "nul \x00 and \\ and '"
+
+
+@pytest.mark.parametrize("bits", [64, 2_000, 20_000])  # out of range, an error in the SQL, more digits than Python says
+async def test_a_number_too_large_for_a_column_is_refused_and_stops_no_other(mysql_place, bits):
+    async with mysql_place.open() as scheduler:
+        bad, good = await running(scheduler, "a", "b")
+        said = [Commit(bad.token, [outcome(1, due_at=1 << bits)], 0), Commit(good.token, [outcome(1)], 0)]
+        answers = await scheduler.commit(said)
+        assert [each.fate for each in answers] == [Fate.REFUSED, Fate.APPLIED]
+        assert f"a number of {bits + 1:,} bits is more than a column holds" in (answers[0].reason or "")
 
 
 async def test_the_sessions_settings_are_nobody_elses(mysql_place):

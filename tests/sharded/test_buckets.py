@@ -50,7 +50,7 @@ def test_what_makes_no_sense_is_refused(make, message):
 
 
 def test_a_storage_that_cannot_be_a_shard_is_refused():
-    with pytest.raises(TypeError, match="shard 0, 'sqlite:///zart.db', cannot be a shard"):
+    with pytest.raises(TypeError, match=r"shard 0, 'sqlite:///zart\.db', cannot be a shard"):
         ShardedScheduler(["sqlite:///zart.db"])
 
 

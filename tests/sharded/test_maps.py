@@ -60,7 +60,7 @@ async def test_shards_of_different_storages_are_not_mixed():
 
 async def test_an_empty_storage_in_the_place_of_the_first_is_refused():
     _, second = await migrated([InMemoryScheduler(), InMemoryScheduler()])
-    with pytest.raises(SchemaMismatch, match="shard 0, .* has no map while others have; is it the right database?"):
+    with pytest.raises(SchemaMismatch, match=r"shard 0, .* has no map while others have; is it the right database\?"):
         await ShardedScheduler([InMemoryScheduler(), second]).migrate()
 
 
@@ -70,7 +70,7 @@ async def test_without_its_place_a_shard_serves_nothing():
     async with ShardedScheduler([first, second]) as scheduler:
         here, there = (next(each for each in "abcdefgh" if scheduler.shard_of(each) is shard) for shard in (first, second))
         assert await scheduler.get(here) is None
-        with pytest.raises(SchemaMismatch, match="shard 1, .* has not been given its place; run migrate"):
+        with pytest.raises(SchemaMismatch, match=r"shard 1, .* has not been given its place; run migrate"):
             await scheduler.get(there)
         await scheduler.migrate()
         assert await scheduler.get("a") is None

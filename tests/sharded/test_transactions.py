@@ -6,8 +6,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from zart import DurableScheduler, InMemoryScheduler, NotSupported, ShardedScheduler, transaction, zart_durable
+from zart import DurableScheduler, InMemoryScheduler, NotSupported, ShardedScheduler, connect, transaction, zart_durable
 from zart.scheduler import Transactional
+from zart.sealing import Sealed, new_key
 from zart.testing.contract.scene import event, new
 
 IDS = [f"order-{number}" for number in range(9)]
@@ -83,3 +84,13 @@ async def test_what_a_transaction_says_must_be_of_its_shard(make_harness):
 
 def test_storages_without_transactions_make_none():
     assert not isinstance(ShardedScheduler([InMemoryScheduler(), InMemoryScheduler()]), Transactional)
+
+
+async def test_sealed_storages_may_be_shards(tmp_path):
+    codec = Sealed({"k1": new_key()})
+    urls = [f"sqlite:///{tmp_path}/{number}.db" for number in range(3)]
+    async with ShardedScheduler([connect(url, payload_codec=codec) for url in urls]) as scheduler:
+        await scheduler.migrate()
+        await scheduler.start([new(each) for each in IDS])
+        assert {(await scheduler.get(each)).payload for each in IDS} == {"input"}
+        assert isinstance(scheduler, Transactional)

@@ -29,6 +29,7 @@ from zart.records import (
     Event,
     Execution,
     Fate,
+    Front,
     History,
     Move,
     NewExecution,
@@ -38,7 +39,7 @@ from zart.records import (
     Token,
     WorkerBeat,
 )
-from zart.scheduler import Bound, Queued, Storage, Transactional
+from zart.scheduler import Bound, Queued, Shardable, Storage, Transactional
 from zart.schedulers.sealed import Records
 from zart.status import ExecutionStatus
 
@@ -48,7 +49,7 @@ PAUSE = 30 * SECOND
 """How long an execution that cannot be opened is left alone."""
 
 
-class Database(Storage, Transactional, Protocol):
+class Database(Storage, Transactional, Shardable, Protocol):
     """A SQL backend."""
 
     async def schema_version(self) -> int:
@@ -245,6 +246,18 @@ class CodedDatabase(CodedStorage):
         """Open a transaction of its own, see `Transactional`."""
         async with self.storage.transaction(limit) as (connection, bound):
             yield connection, _CodedBound(bound, self._records)
+
+    async def remember(self, name: str, value: str) -> str:
+        """Keep a short text about the database as a whole, see `Shardable`; it is no payload."""
+        return await self.storage.remember(name, value)
+
+    async def recall(self, name: str) -> str | None:
+        """Return what is kept under a name."""
+        return await self.storage.recall(name)
+
+    async def front(self, demand: Demand) -> Sequence[Front]:
+        """Return what a claim would take at this moment."""
+        return await self.storage.front(demand)
 
     async def schema_version(self) -> int:
         """Return the schema's version, 0 where there is none yet; may be asked before the storage is opened."""

@@ -5,7 +5,8 @@ from zart.errors import NotSupported
 try:
     from zart.schedulers.mysql.scheduler import MySqlScheduler
 except ImportError as _error:  # `import zart` is for those too who have no driver, or one that is broken
-    _what = f"{_error.name} is not installed" if isinstance(_error, ModuleNotFoundError) else str(_error)
+    _is_missing = isinstance(_error, ModuleNotFoundError)
+    _what = f"{str(_error.name).partition('.')[0]} is not installed" if _is_missing else f"its driver is broken: {_error}"
 
     class _WithoutDriver:
         """Stands where the scheduler would."""

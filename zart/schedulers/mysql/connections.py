@@ -30,8 +30,10 @@ _ENOUGH = 16 * 1024 * 1024  # bytes of a packet, until a server has said how man
 _OLDEST = {True: (10, 6), False: (8, 0, 1)}
 """The first versions of MariaDB and of MySQL with SKIP LOCKED."""
 _MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
-_LOOK = "SELECT VERSION(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, IF(@@log_bin, @@sync_binlog, 1)"
-_NODE = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'auto_increment_increment', 'auto_increment_offset')"
+_LOOK = (
+    "SELECT VERSION(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, IF(@@log_bin, @@sync_binlog, 1);"
+    "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('wsrep_on', 'auto_increment_increment', 'auto_increment_offset')"
+)
 _SEE_ALL = "SET SESSION wsrep_sync_wait = 1"
 _TRIES_IN_CLUSTER = 9
 _HURRY = "SET SESSION innodb_lock_wait_timeout = 1"
@@ -95,7 +97,7 @@ class Server:
             try:
                 async with connection.cursor() as cursor:
                     await cursor.execute(self.settings)
-                    await cursor.execute(f"{_LOOK}; {_NODE}")
+                    await cursor.execute(_LOOK)
                     version, self.largest, flush, sync = (await cursor.fetchall())[0]
                     await cursor.nextset()
                     await self._join(cursor, {name.lower(): value for name, value in await cursor.fetchall()})

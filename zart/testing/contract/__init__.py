@@ -9,7 +9,10 @@ Subclass `SchedulerContract` in a test module and say how a scheduler is made:
 Every test makes one scheduler, opens it with `async with`, calls `migrate` and then works with nothing but the scheduler and
 the clock. So opening a storage that has no schema yet must work, `make` must give each test a storage of its own, and due
 times, leases and the limits of `wait` must go by the clock that was given. The rule that a test checks stands in its title,
-with its number in the docstring of `zart.scheduler`. Needs pytest and pytest-asyncio.
+with its number in the docstring of `zart.scheduler`. Needs pytest and pytest-asyncio: the extra `test`.
+
+`docs/how-to/write-a-backend.md` builds a backend that passes this suite. What a clock in a test cannot show is left to the
+author: that an answer is durable, that several processes may share the storage, and what happens while it is away.
 """
 
 import pytest

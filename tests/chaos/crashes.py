@@ -1,0 +1,117 @@
+"""A server that crashes between a claim and its holder's first save, again and again.
+
+On PostgreSQL a claim does not wait for the disk (decision 19). A crash right after it takes it back, and its holder does not know:
+while it works, the execution is given to somebody else. Two workers hold it then, and only one of them may ever save anything.
+"""
+
+import asyncio
+import os
+import signal
+from collections import defaultdict
+from pathlib import Path
+from random import Random
+
+from attrs import define
+
+from tests.chaos.checkers import History, Interruption, judged
+from tests.chaos.crew import Nursery
+from tests.chaos.fleet import CONFIG
+from tests.chaos.ground import PostgresGround
+from tests.chaos.ledger import Ledger, Line
+from tests.chaos.nemesis import Tally
+from tests.chaos.storm import Verdict, keep, records_of
+from tests.chaos.voyages import NAME
+from tests.servers.postgres import PostgresServer, installed
+from zart import DurableScheduler, StorageUnavailable
+from zart.clock import SystemClock
+
+BATCH, WORKERS = 12, 3
+WORDS = ["linger:1", "step:2", "book:3"]
+PATIENCE = 60.0
+# Who is cut off longest is not declared dead; and no beat writes the log out for the claims that it follows.
+UNTROUBLED = CONFIG | {"lease": "60s", "heartbeat_interval": "20s", "poll_interval": "100ms", "max_concurrent": 2 * BATCH}
+OPTIONS = {"wal_writer_delay": "10s"}
+
+
+@define(eq=False)
+class ClaimStorm:
+    """For a number of seconds. `folder` is empty and its own."""
+
+    name: str
+    folder: Path
+    nursery: Nursery
+    seconds: float
+    chance: Random
+
+    async def on_postgres(self) -> Verdict:
+        """Crash, and count in how many executions two workers were at work on one step."""
+        with PostgresServer(installed()["18"], fsync=True, options=OPTIONS) as server, Ledger(self.folder / "ledger") as ledger:
+            ground = PostgresGround(server, self.name)
+            await ground.prepare()
+            (self.folder / "marks").mkdir()
+            spec = ground.spec() | {"ledger": str(ledger.path), "config": UNTROUBLED, "marks": str(self.folder / "marks")}
+            pids = [self.nursery.order(start=spec) for _ in range(WORKERS)]
+            await ledger.until(lambda: len(ledger.find("ready")) == WORKERS, "the workers")
+            crashes: list[Interruption] = []
+            async with ground.storage() as storage:
+                client = DurableScheduler(storage)
+                until = SystemClock.monotonic() + self.seconds
+                try:
+                    while SystemClock.monotonic() < until:
+                        crashes.append(await self._crash(server, client, ledger, len(crashes)))
+                    ids = [line.id for line in ledger.lines if line.what == "start?"]
+                    records = await records_of(client, ids)
+                    bookings = await ground.bookings()
+                finally:
+                    for pid in pids:
+                        os.kill(pid, signal.SIGKILL)
+                        self.nursery.order(wait=pid)
+                    keep(ledger, self.folder)
+        return self._judge(History(ledger.lines, records, crashes, bookings))
+
+    async def _crash(self, server: PostgresServer, client: DurableScheduler, ledger: Ledger, number: int) -> Interruption:
+        """Start some executions, end the server when the first of them has begun, and see all of them through."""
+        ids = [f"{self.name}-{number:04}-{each:02}" for each in range(BATCH)]
+        lines, mark = ledger.lines, len(ledger.lines)
+        for each in ids:
+            ledger.note("start?", each, WORDS)
+        await client.start_many((each, NAME, WORDS) for each in ids)
+        for each in ids:
+            ledger.note("start!", each, WORDS)
+        some = self.chance.randrange(1, BATCH)
+        await ledger.until(lambda: sum(line.what == "begin" for line in lines[mark:]) >= some, "their first steps")
+        since = SystemClock.monotonic()
+        await asyncio.to_thread(server.stop)
+        await asyncio.to_thread(server.start)
+        crash = Interruption("server crash", since, SystemClock.monotonic())
+        until = SystemClock.monotonic() + PATIENCE
+        for each in ids:
+            while SystemClock.monotonic() < until:
+                try:
+                    await client.ended(each, "10s")
+                except (StorageUnavailable, TimeoutError):
+                    continue
+                else:
+                    break
+        return crash
+
+    def _judge(self, history: History) -> Verdict:
+        lost = Tally("executions whose claim the server forgot, so that somebody got them again")
+        both = Tally("steps that were run to their ends by both holders, whose saving had to be refused to one")
+        crashed = Tally("while a step ran")
+        ends: dict[tuple[str, str], set[str]] = defaultdict(set)
+        bodies: dict[str, list[Line]] = defaultdict(list)
+        for line in history.lines:
+            if line.what == "end":
+                ends[line.id, line.step].add(line.value)
+            elif line.what == "body":
+                bodies[line.id].append(line)
+        crashed.done = crashed.hits = lost.done = both.done = len(history.interruptions)
+        lost.hits = sum(len(each) > 1 for each in bodies.values())
+        both.hits = sum(len(each) > 1 for each in ends.values())
+        return Verdict(
+            self.name,
+            {"executions": len(history.records), "steps saved": sum(len(each.steps) for each in history.records.values())},
+            {"crash after claim": crashed, "claim forgotten": lost, "two holders": both},
+            judged(history),
+        )
