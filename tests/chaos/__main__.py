@@ -1,6 +1,6 @@
-"""`make chaos`: real workers, clients and servers, among which everything goes wrong that can; then what was promised is counted.
+"""`make chaos`: real workers, clients and servers, among which everything goes wrong; then what was promised is counted.
 
-Exit status 0: nothing was found, and every fault really hit. 1: a promise was broken. 2: a fault never hit, so nothing was shown.
+Exit status 0: nothing was found, and every fault really hit. 1: a promise was broken. 2: a fault never hit: nothing is shown.
 """
 
 import argparse

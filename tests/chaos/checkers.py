@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from tests.chaos.ledger import Line
 from tests.chaos.voyages import steps_of
+from zart.records import SUSPECT
 
 CLAIM_ON_ITS_WAY = 2.0
 """Seconds after which the server has surely written down a claim: three rounds of its log writer, on a busy machine."""
@@ -34,6 +35,8 @@ class Record:
     reason: str | None
     steps: tuple[tuple[str, Any], ...]
     """Name and value of each step that is saved as completed."""
+    failed: frozenset[str] = frozenset()
+    """The transactions of which it is saved that an attempt failed: outside their functions nobody else notes it."""
 
 
 @frozen
@@ -46,6 +49,7 @@ class History:
     bookings: list[tuple[str, str, str]] = field(factory=list)
     max_crashes: int = 5
     by_id: dict[str, list[Line]] = field(init=False)
+    by_pid: dict[int, list[Line]] = field(init=False)
     words: dict[str, list[str]] = field(init=False)
     """What each execution was told to do."""
 
@@ -57,6 +61,13 @@ class History:
                 found[line.id].append(line)
         return dict(found)
 
+    @by_pid.default
+    def _by_pid(self) -> dict[int, list[Line]]:
+        found: dict[int, list[Line]] = defaultdict(list)
+        for line in self.lines:
+            found[line.pid].append(line)
+        return dict(found)
+
     @words.default
     def _words(self) -> dict[str, list[str]]:
         return {line.id: line.value for line in self.lines if line.what == "start?"}
@@ -65,9 +76,21 @@ class History:
         """Return the lines of these kinds about an execution."""
         return [line for line in self.by_id.get(execution_id, ()) if line.what in what]
 
-    def told(self, execution_id: str, verb: str) -> bool:
-        """Whether an execution was told to do something of a kind."""
-        return any(word.startswith(verb) for word in self.words.get(execution_id, ()))
+    def told(self, execution_id: str, *verbs: str) -> bool:
+        """Whether an execution was told to do something of these kinds."""
+        return any(word.startswith(verbs) for word in self.words.get(execution_id, ()))
+
+    def fails(self, execution_id: str) -> bool:
+        """Whether its body must fail, so that `on_failure` makes it good; or may, because it is taken for poison."""
+        return self.told(execution_id, "doom", "poison") or self.given_up(execution_id)
+
+    def given_up(self, execution_id: str) -> bool:
+        """Whether an innocent was taken for poison: so many of its workers, one after the other, were hindered by the storm."""
+        if not any("workers died" in str(line.value) for line in self.noted(execution_id, "undoing")):
+            return False
+        hindered = {each.pid for each in self.interruptions if each.pid is not None}
+        bodies = [line for line in self.noted(execution_id, "body") if line.pid in hindered]
+        return not self.told(execution_id, "poison") and len(bodies) >= self.max_crashes
 
 
 def starts(history: History) -> Iterator[str]:
@@ -119,9 +142,12 @@ def calls(history: History) -> Iterator[str]:
 
 
 def excused(history: History, first: Line, second: Line) -> bool:
-    """Whether something came between two calls of a step."""
+    """Whether something came between two calls of a step: upon the first caller, or upon a second that held it no longer."""
+    record = history.records.get(first.id)
+    if record is not None and first.step in record.failed:
+        return True
     for each in history.interruptions:
-        if each.pid not in {None, first.pid} or each.since > second.at or each.until < first.at:
+        if each.pid not in {None, first.pid, second.pid} or each.since > second.at or each.until < first.at:
             continue
         if each.kind == "server crash":
             bodies = [line.at for line in history.noted(first.id, "body", "undoing") if line.pid == first.pid]
@@ -146,7 +172,7 @@ def results(history: History) -> Iterator[str]:
     """A result is what its saved steps make of it, and whoever reads it reads the same."""
     for each, record in history.records.items():
         saved = dict(record.steps)
-        names = ["undo:1"] if history.told(each, "doom") else steps_of(history.words[each])
+        names = ["undo:1"] if history.fails(each) else steps_of(history.words[each])
         if record.status == "completed" and record.result != [saved.get(name) for name in names]:
             yield f"{each}: its result is {record.result}, and its steps came to {saved}"
         for line in history.noted(each, "read"):
@@ -165,29 +191,44 @@ def endings(history: History) -> Iterator[str]:
             yield f"{each}: nobody cancelled it"
         if {"done", "undoing"} <= noted:
             yield f"{each}: its body came to its end, and on_failure was called"
-        if "undoing" in noted and not history.told(each, "doom"):
+        if "undoing" in noted and not history.fails(each):
             yield f"{each}: on_failure was called, and its body had no reason to fail"
-        expected = "failed" if history.told(each, "poison") else "completed"
-        if record.status not in {"cancelled", expected}:
+        if record.status not in {"cancelled", "completed"}:
             yield f"{each}: it is {record.status}: {record.reason}"
 
 
 def poisons(history: History) -> Iterator[str]:
-    """What kills its workers is given up, after so many of them, and says why."""
+    """What kills its workers is given up after so many of them, and `on_failure` hears why."""
     for each, record in history.records.items():
         if not history.told(each, "poison"):
             continue
         deaths = history.noted(each, "died")
-        # A claim that the server forgot in a crash was not counted, though it had its death.
-        unseen = sum(
-            deaths[0].at <= fault.until and fault.since <= deaths[-1].at
-            for fault in history.interruptions
-            if fault.kind == "server crash" and deaths
-        )
-        if len(deaths) > history.max_crashes + unseen:
-            yield f"{each}: it has killed {len(deaths)} workers, and {history.max_crashes} are allowed"
-        if "workers" not in (record.reason or ""):
-            yield f"{each}: it is {record.status}, and its reason is {record.reason!r}"
+        counted = [death for death in deaths if not uncounted(history, death)]
+        if len(counted) > history.max_crashes:
+            yield f"{each}: it has killed {len(counted)} workers, and {history.max_crashes} are allowed"
+        heard = [line.value for line in history.noted(each, "undoing") if "workers died" not in str(line.value)]
+        if heard:
+            yield f"{each}: on_failure heard {heard}"
+        if record.status == "completed" and not history.noted(each, "undone"):
+            yield f"{each}: it is completed, and nothing was made good"
+
+
+def uncounted(history: History, death: Line) -> bool:
+    """Whether a death need not count against its execution.
+
+    The server may have forgotten the claim in a crash; or the worker also held a suspect, an execution with two deaths or
+    more, and then the death counts against that one only.
+    """
+    crashes = [each for each in history.interruptions if each.kind == "server crash"]
+    if any(each.since <= death.at + CLAIM_ON_ITS_WAY and death.at <= each.until for each in crashes):
+        return True
+    dead = {each.pid for each in history.interruptions if each.pid is not None and each.since <= death.at}
+    held = {line.id for line in history.by_pid[death.pid] if line.what in {"body", "undoing"} and line.at <= death.at}
+    ended = {line.id for line in history.by_pid[death.pid] if line.what in {"done", "undone"} and line.at <= death.at}
+    return any(
+        len({line.pid for line in history.noted(other, "body") if line.at < death.at} & dead) >= SUSPECT
+        for other in held - ended - {death.id}
+    )
 
 
 def books(history: History) -> Iterator[str]:

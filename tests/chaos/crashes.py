@@ -1,6 +1,6 @@
 """A server that crashes between a claim and its holder's first save, again and again.
 
-On PostgreSQL a claim does not wait for the disk (decision 19). A crash right after it takes it back, and its holder does not know:
+On PostgreSQL a claim does not wait for the disk (decision 19). A crash right after takes it back, and its holder does not know:
 while it works, the execution is given to somebody else. Two workers hold it then, and only one of them may ever save anything.
 """
 

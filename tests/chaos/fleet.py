@@ -65,7 +65,7 @@ class Fleet:
     done: list[Interruption] = field(factory=list)
     _clients: int = 0
     _seen: int = 0
-    _open: dict[int, dict[tuple[str, str], None]] = field(factory=dict)
+    _open: dict[int, set[tuple[str, str]]] = field(factory=dict)
 
     def alive(self, *, workers: bool = True) -> list[Process]:
         """Return the processes of a kind that have not ended and are not stopped."""
@@ -73,16 +73,20 @@ class Fleet:
             each for each in self.processes.values() if each.ended is None and each.is_worker is workers and not each.frozen
         ]
 
-    def busy(self) -> list[Process]:
-        """Return the workers of whose steps one has begun and is not known to be saved."""
+    def busy(self, *, workers: bool = True) -> list[Process]:
+        """Return the workers of whose steps one has begun and is not known to be saved; or clients that wait for an answer."""
         for line in self.ledger.lines[self._seen :]:
-            mine = self._open.setdefault(line.pid, {})
+            mine = self._open.setdefault(line.pid, set())
             if line.what == "begin":
-                mine[line.id, line.step] = None
+                mine.add((line.id, line.step))
             elif line.what in {"saved", "fail"}:
-                mine.pop((line.id, line.step), None)
+                mine.discard((line.id, line.step))
+            elif line.what.endswith("?"):
+                mine.add((line.id, line.what[:-1]))
+            elif line.what.endswith("!"):
+                mine.discard((line.id, line.what[:-1]))
         self._seen = len(self.ledger.lines)
-        return [each for each in self.alive() if self._open.get(each.pid)]
+        return [each for each in self.alive(workers=workers) if self._open.get(each.pid)]
 
     def add(self, *, worker: bool) -> Process:
         """Start one."""
@@ -116,7 +120,9 @@ class Fleet:
 
     def note(self, kind: str, since: float, process: Process | None = None, *, slack: float = 0.0) -> None:
         """Write down what was done from a moment on until now, and for how much longer it may tell."""
-        self.done.append(Interruption(kind, since, SystemClock.monotonic() + slack, None if process is None else process.pid))
+        until, pid = SystemClock.monotonic() + slack, None if process is None else process.pid
+        self.done.append(Interruption(kind, since, until, pid))
+        self.ledger.note("storm", value=f"{kind} from {since:.3f} to {until:.3f}, process {pid}")
 
     def reap(self) -> None:
         """Notice who has ended."""

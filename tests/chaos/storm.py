@@ -143,11 +143,15 @@ class Storm:
 
     async def _say(self, fleet: Fleet, client: DurableScheduler, execution_id: str, number: int) -> bool:
         fleet.ledger.note("send?", execution_id, number)
-        try:
-            await client.offer_event(execution_id, "news", number, event_id=f"news {number}")
-        except (ExecutionNotFound, ExecutionFinished):
-            return False
-        return True
+        while True:
+            try:
+                await client.offer_event(execution_id, "news", number, event_id=f"news {number}")
+            except (ExecutionNotFound, ExecutionFinished):
+                return False
+            except StorageUnavailable:
+                await asyncio.sleep(0.2)
+            else:
+                return True
 
     async def _probe(self, fleet: Fleet, client: DurableScheduler) -> list[int]:
         """See each worker that is alive complete something; return those that do not."""
@@ -196,6 +200,7 @@ class Storm:
             "calls again": sum(line.what == "begin" for line in lines)
             - len({(line.id, line.step) for line in lines if line.what == "begin"}),
             "on_failure": len({line.id for line in lines if line.what == "undone"}),
+            "innocents given up": sum(history.given_up(each) for each in records),
             "cancelled": sum(each.status == "cancelled" for each in records.values()),
             "processes": len(fleet.processes),
         }
@@ -219,5 +224,6 @@ async def records_of(client: DurableScheduler, ids: list[str]) -> dict[str, Reco
         except ExecutionNotFound:
             continue
         steps = tuple((step.name, step.result) for step in found.steps if step.status == "completed" and step.kind in KINDS)
-        records[each] = Record(str(found.status), found.result, found.reason, steps)
+        failed = frozenset(step.name for step in found.steps if step.errors and step.name.startswith("book"))
+        records[each] = Record(str(found.status), found.result, found.reason, steps, failed)
     return records

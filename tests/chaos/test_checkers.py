@@ -87,6 +87,7 @@ def again(kind, pid, step="step:1", body=0.0, since=2.0, until=2.5):
     ("case", "wrong"),
     [
         ({"kind": "killed", "pid": 7}, False),
+        ({"kind": "declared dead", "pid": 8}, False),
         ({"kind": "killed", "pid": 9}, True),
         ({"kind": "killed", "pid": 7, "since": 0.1, "until": 0.2}, True),
         ({"kind": "killed", "pid": 7, "since": 3.5, "until": 3.6}, True),
@@ -107,12 +108,42 @@ def test_a_call_after_a_failure_needs_none():
     assert list(calls(History([first, second], {})))
 
 
+def test_a_transaction_whose_failure_is_saved_may_be_called_again():
+    lines = [line("begin", "book:1", "a", 1.0), line("begin", "book:1", "b", 2.0)]
+    assert list(calls(History(lines, {"e": Record("completed", [], None, ())})))
+    assert not list(calls(History(lines, {"e": Record("completed", [], None, (), frozenset({"book:1"}))})))
+
+
+@pytest.mark.parametrize(("pids", "wrong"), [(range(10, 15), False), (range(10, 14), True)])
+def test_an_innocent_may_be_given_up_only_if_the_storm_has_taken_so_many_of_its_workers(pids, wrong):
+    lines = [line("start?", value=["step:1"]), *(line("body", pid=pid) for pid in range(10, 15))]
+    lines += [line("undoing", value="5 workers died"), line("undone")]
+    faults = [Interruption("death", 0.0, 0.0, pid) for pid in pids]
+    history = History(lines, {"e": Record("completed", [None], None, ())}, faults)
+    assert (ENDINGS in found(history)) is wrong
+
+
 @pytest.mark.parametrize(
-    ("deaths", "reason", "crashes", "wrong"),
-    [(5, "5 workers", 0, False), (6, "6 workers", 0, True), (6, "6 workers", 1, False), (5, None, 0, True)],
+    ("deaths", "faults", "wrong"),
+    [
+        (5, [], False),
+        (6, [], True),
+        (6, [Interruption("server crash", 2.5, 3.5)], False),
+        (6, [Interruption("death", -1.0, -1.0, 3), Interruption("death", -1.0, -1.0, 4)], False),
+        (6, [Interruption("death", -1.0, -1.0, 3)], True),
+    ],
 )
-def test_poison_may_kill_so_many_and_no_more(deaths, reason, crashes, wrong):
-    lines = [line("start?", value=["poison:1"]), *(line("died", "poison:1", at=float(number)) for number in range(deaths))]
-    faults = [Interruption("server crash", 2.0, 2.5)] * crashes
-    history = History(lines, {"e": Record("failed", None, reason, ())}, faults)
+def test_poison_may_kill_so_many_and_no_more(deaths, faults, wrong):
+    words = ["poison:1"]
+    lines = [line("start?", value=words), *(line("died", "poison:1", at=float(each), pid=10 + each) for each in range(deaths))]
+    # One of the workers that it killed also held what had lost two others before.
+    lines += [line("body", at=-2.0, pid=pid, execution_id="suspect") for pid in (3, 4)]
+    lines += [line("body", at=0.0, pid=13, execution_id="suspect"), line("undoing", value="5 workers died"), line("undone")]
+    history = History(lines, {"e": Record("completed", [None], None, ())}, faults)
     assert (POISONS in found(history)) is wrong
+
+
+@pytest.mark.parametrize(("heard", "undone"), [("bad luck", True), ("5 workers died", False)])
+def test_poison_is_given_up_for_its_reason_and_made_good(heard, undone):
+    lines = [line("start?", value=["poison:1"]), line("undoing", value=heard), *[line("undone")] * undone]
+    assert POISONS in found(History(lines, {"e": Record("completed", [None], None, ())}))

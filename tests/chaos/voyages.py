@@ -11,6 +11,7 @@ A word is `verb:rest`; the whole word is the step's name.
 """
 
 import asyncio
+import mmap
 import os
 import random
 import signal
@@ -82,7 +83,7 @@ class Voyage(TaskHandler[list[str], list[Any]]):
 
     async def on_failure(self, ctx: TaskContext, data: list[str], failure: ExecutionFailure) -> list[Any]:
         execution_id = ctx.info.execution_id
-        self.quill.note("undoing", execution_id)
+        self.quill.note("undoing", execution_id, value=str(failure)[:200])
         value = await self._saved(ctx, execution_id, "undo:1")
         self.quill.note("undone", execution_id)
         return [value]
@@ -156,10 +157,10 @@ class Voyage(TaskHandler[list[str], list[Any]]):
 
     def _want(self, execution_id: str, name: str) -> None:
         try:
-            bytearray(MUCH)
-        except MemoryError:
+            mmap.mmap(-1, MUCH).close()  # addresses, not memory: nothing is written there, and nobody else has less of it
+        except OSError as error:
             self.quill.note("starved", execution_id, name)
-            raise
+            raise MemoryError from error
 
     def _is_first(self, execution_id: str, name: str) -> bool:
         try:

@@ -54,7 +54,7 @@ async def _hold_up(node: Node, other: Node) -> None:
     """Give a node so much to apply from another that what comes after it is known there, and not yet done."""
     await node.ask("SET GLOBAL wsrep_slave_threads = 1")
     await other.ask("CREATE TABLE zart.ballast (n INT PRIMARY KEY, text VARCHAR(200))")
-    await other.ask("INSERT INTO zart.ballast SELECT seq, REPEAT('x', 200) FROM seq_1_to_200000")
+    await other.ask("INSERT INTO zart.ballast SELECT seq, REPEAT('x', 200) FROM zart.seq_1_to_200000")
 
 
 async def _conflicts(nodes: list[Node]) -> int:

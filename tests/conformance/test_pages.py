@@ -31,7 +31,10 @@ def test_the_page_of_failure_scenarios_is_that_of_the_table() -> None:
 
 def test_a_failure_shows_on_the_page() -> None:
     page = conformance({("1-1", "SQLite"): FAILED})
-    assert "| 1-1 | a step succeeds at once | PASSED on memory; FAILED on SQLite; PASSED on PostgreSQL; PASSED on MariaDB |" in page
+    assert (
+        "| 1-1 | a step succeeds at once | PASSED on memory; FAILED on SQLite; PASSED on PostgreSQL; PASSED on MariaDB |"
+        in page
+    )
     assert "1 FAILED" in page
 
 

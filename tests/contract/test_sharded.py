@@ -174,4 +174,3 @@ async def test_three_postgresql_databases_are_one(databases, clock):
         assert sorted((await scheduler.cancel(ids[:10])).items()) == sorted(
             (each, (ExecutionStatus.CANCELLED, True)) for each in ids[:10]
         )
-

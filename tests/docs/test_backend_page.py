@@ -1,4 +1,4 @@
-"""The backend that the documentation builds stays small enough to read. That it keeps the contract is seen on the page itself."""
+"""The backend that the documentation builds stays small enough to read. That it keeps the contract is seen on the page."""
 
 from tests.docs.test_snippets import ROOT, snippets
 

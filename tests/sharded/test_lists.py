@@ -1,5 +1,6 @@
 """Lists over shards: one order, whole pages, nothing twice."""
 
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -61,3 +62,20 @@ async def test_the_offset_counts_over_all_shards(town):
     ] + [[]]
     assert [page.more for page in pages] == [True, True, False, False]
     assert all(one.executions != other.executions for one, other in pairwise(pages))
+
+
+async def test_a_late_page_asks_no_shard_for_what_came_before_it(town, monkeypatch):
+    for number in range(90):
+        await town.scheduler.start([new(f"order-{number}")])
+        town.clock.advance(1)
+    asked = []
+
+    async def find(shard, query):
+        asked.append(query.limit)
+        return await type(shard).find(shard, query)
+
+    for shard in town.shards:
+        monkeypatch.setattr(shard, "find", partial(find, shard))
+    page = await town.scheduler.find(Query(limit=5, after="order-10"))
+    assert [each.id for each in page.executions] == [f"order-{number}" for number in (9, 8, 7, 6, 5)]
+    assert asked == [5, 5, 5]

@@ -179,6 +179,10 @@ def test_a_record_of_the_bodys_that_cannot_be_read_is_damage(payload: str) -> No
         replay.check()
 
 
+def test_what_a_step_failed_with_is_not_read_here() -> None:
+    assert past(evolve(attempt("c"), payload="[1]")).damage is None
+
+
 def test_what_storage_cannot_read_is_damage() -> None:
     with pytest.raises(DeserializationError, match="cannot be read: a letter"):
         past(damage="a letter").check()

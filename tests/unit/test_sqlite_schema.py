@@ -30,7 +30,8 @@ def ask(path, sql):
 async def test_until_it_is_migrated_every_operation_says_what_to_do(path):
     async with SqliteScheduler(path) as scheduler:
         for call in (scheduler.start([new()]), scheduler.cancel(["a"]), scheduler.get("a"), scheduler.history("a")):
-            with pytest.raises(SchemaMismatch, match=f"has no Zart tables, this Zart needs version {LATEST}; run `zart migrate`"):
+            needs = f"has no Zart tables, this Zart needs version {LATEST}; run `zart migrate`"
+            with pytest.raises(SchemaMismatch, match=needs):
                 await call
         await scheduler.migrate()
         assert (await scheduler.start([new()]))[0].accepted

@@ -116,7 +116,8 @@ def _find(statuses: tuple[ExecutionStatus, ...], tasks: int, descending: bool, a
     return Compiled.of(statement.where(or_(*each)) if statuses else statement)
 
 
-page_of = statements.page_of
+page_of: Callable[[Query], dict[str, Any]] = statements.page_of
+"""Return what the parameters of `find` are for a query."""
 
 
 def count(query: Query) -> Compiled:
