@@ -17,7 +17,7 @@ PINS := setup.cfg pyproject.toml constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cluster check check-lint check-types check-public-types check-layers bench bench-peers simulate planted model mutate conformance docs audit clean
+.PHONY: help demo test test-cluster check check-lint check-types check-public-types check-layers bench bench-peers simulate planted model mutate conformance chaos prove docs audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1 | \2/p' Makefile | awk -F ' [|] ' '{ printf "%-17s %s\n", $$1, $$2 }'
@@ -67,6 +67,12 @@ model: $(BASE) ## search all states of the protocol's model, and refute its muta
 
 mutate: $(DEV) ## plant mistakes in LIMIT places of each module that promises rest on (300), and count what the tests find
 	$(BIN)/python -m tests.mutation --limit $(or $(LIMIT),300) --seed $(or $(SEED),1) --page docs/explain/mutation.md $(ARGS)
+
+chaos: $(DEV) ## let everything go wrong among real processes for MINUTES (15), from seed SEED (1), and count what was broken
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),15) --seed $(or $(SEED),1) $(ARGS)
+
+prove: $(DEV) ## run all of it with SEEDS (2000) and MINUTES (15), and print one verdict for each; takes two hours
+	$(BIN)/python -m tests.proof --seeds $(or $(SEEDS),2000) --minutes $(or $(MINUTES),15) $(ARGS)
 
 docs: $(DEV) ## build docs/_build; every warning is an error
 	$(BIN)/sphinx-build --quiet -W -n --keep-going docs docs/_build

@@ -1,6 +1,10 @@
 """`ctx.transaction` among crashes: the user's row and the step's record are both there or neither; in the end both, once."""
 
+from datetime import timedelta
+
+import asyncpg
 import pytest
+from sqlalchemy import text
 
 from tests.chaos.ends import check_ended
 from tests.chaos.ground import until
@@ -95,6 +99,23 @@ async def test_a_server_process_ended_during_commit(ground, crew, ledger, client
         assert await both_or_neither(ground, gate.watch) == 1
     assert ledger.logged("nobody knows whether step 'book:2' was committed", worker.pid)
     assert (calls(ledger, "step:1"), calls(ledger)) == (1, 2)
+
+
+async def test_what_goes_wrong_after_the_commit_is_nobodys_failure(ground, monkeypatch):
+    """It would be done again. A server that ends connections at this moment has made the driver say so, in the long storm."""
+    execute = asyncpg.Connection.execute
+
+    async def confused(self, query, *args, **options):
+        if "CLOSE ALL" in query:
+            raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+        return await execute(self, query, *args, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "execute", confused)
+    booking = text(f"INSERT INTO {ground.schema}.bookings (id, step, value) VALUES ('e', 'book:1', 'once')")
+    async with ground.storage() as storage:
+        async with storage.transaction(timedelta(seconds=5)) as (connection, _):
+            await connection.execute(booking)
+        assert await ground.bookings() == [("e", "book:1", "once")]
 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["", "and the worker is killed"])

@@ -75,7 +75,7 @@ async def test_an_older_database_is_refused_until_it_is_migrated(mysql_place, mo
 
 @pytest.mark.parametrize("made", range(1, 7))
 async def test_a_first_migration_that_was_broken_off_anywhere_goes_on_where_it_was(mysql_place, monkeypatch, made):
-    (first,) = migrations("mysql")
+    first = migrations("mysql")[0]
     broken = Migration(first.version, first.name, "".join(first.statements()[:made]) + "nonsense;\n")
     with monkeypatch.context() as patched:
         patched.setattr("zart.schedulers.sql.migrate.migrations", lambda _: (broken,))

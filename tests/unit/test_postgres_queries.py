@@ -4,7 +4,7 @@ import pytest
 
 from zart.schedulers.postgres.queries import Names, Payloads, booleans, numbers, texts
 
-OPERATIONS = ("start", "beat", "claim", "commit", "deliver", "cancel", "wait", "checkup", "schema", "transact")
+OPERATIONS = ("start", "beat", "claim", "commit", "deliver", "cancel", "wait", "checkup", "schema", "shard", "transact")
 
 
 def told(*columns):

@@ -162,6 +162,7 @@ def test_what_the_body_abandoned_belongs_to_its_chapter() -> None:
 def test_a_record_of_what_is_abandoned_says_when_and_what() -> None:
     record = abandoned("a", 7)
     assert (record.at, record.kind, record.phase, record.ok) == (7, StepKind.BODY, Phase.ATTEMPT, False)
+    assert (record.seq, record.name) == (0, "")  # its place is given when it is saved
     assert abandoned_in(record) == "a"
     assert abandoned_in(body(setback="x")) is None
     assert abandoned_in(failure()) is None

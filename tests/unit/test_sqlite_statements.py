@@ -30,9 +30,9 @@ def test_a_page_has_one_more_than_asked_for_so_that_its_end_shows():
     sql, parameters = compiled.sql, compiled.parameters
     assert sql.split("\n")[-2:] == [
         'WHERE zart_executions.current = 1 ORDER BY zart_executions."key" DESC',
-        " LIMIT :param_1 OFFSET :param_2",
+        " LIMIT :limit OFFSET :offset",
     ]
-    assert (parameters["param_1"], parameters["param_2"]) == (11, 5)
+    assert (parameters["limit"], parameters["offset"]) == (11, 5)
 
 
 def test_filters_are_parameters():
@@ -48,7 +48,7 @@ def test_filters_are_parameters():
 def test_a_count_knows_no_pages():
     sql = text(statements.count(Query(limit=1, offset=2, after="x", tasks=("t",))))
     assert "LIMIT" not in sql
-    assert sql.endswith("AND zart_executions.task IN (:task_1_1) GROUP BY zart_executions.status")
+    assert sql.endswith("AND zart_executions.task IN (:task_0) GROUP BY zart_executions.status")
 
 
 def test_records_and_mail_come_in_order():
