@@ -101,6 +101,7 @@ class Fleet:
             spec["patrons"] = f"{self.name}-{self._clients}"
         process = Process(self.nursery.order(start=spec), worker, way, SystemClock.monotonic())
         self.processes[process.pid] = process
+        self._open.pop(process.pid, None)  # of somebody who had the same number
         return process
 
     def signal(self, process: Process, number: signal.Signals) -> bool:

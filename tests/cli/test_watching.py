@@ -59,6 +59,18 @@ def test_a_program_gets_a_line_for_each_change_until_it_is_interrupted(zart: Zar
     assert (watcher.returncode, out, err) == (Exit.INTERRUPTED, "", "")
 
 
+def test_it_ends_when_its_reader_has_left_though_nothing_changes(zart: Zart, request: pytest.FixtureRequest) -> None:
+    zart("migrate")
+    zart("schedule", "echo", "--id", "one")
+    watcher: subprocess.Popen[str] = request.getfixturevalue("watcher")
+    assert watcher.stdout is not None
+    assert watcher.stdout.readline()
+    watcher.stdout.close()
+    watcher.wait(timeout=PATIENCE)
+    assert watcher.stderr is not None
+    assert watcher.stderr.read() == ""
+
+
 def test_a_person_gets_a_table_that_is_kept_up_to_date(zart: Zart, url: str) -> None:
     zart("schedule", "echo", "--id", "one")
     ours, theirs = pty.openpty()

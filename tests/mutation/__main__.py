@@ -86,13 +86,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="zart-mutation-") as name:
         folder = copied(Path(name))
         chosen = {group: choose(folder, group, given.limit, given.seed) for group in given.groups}
-        outcomes: list[Outcome] = []
-        try:
-            outcomes.extend(run(folder, {group: each for group, (_, each) in chosen.items()}, given.jobs, again))
-        finally:  # what is known when somebody loses patience is kept as well
-            outcomes = merged(kept, outcomes, again, given.groups)
-            given.results.parent.mkdir(parents=True, exist_ok=True)
-            given.results.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes)))
+        outcomes = kept
+        new: list[Outcome] = []
+        for each in run(folder, {group: mutants for group, (_, mutants) in chosen.items()}, given.jobs, again):
+            new.append(each)
+            outcomes = merged(kept, new, again, given.groups)
+            keep(given.results, outcomes)  # each at once: it takes long, and somebody may lose patience
     counts = [count(group, chosen[group][0], outcomes) for group in given.groups]
     survivors = {group: [each.mutant for each in of(group, outcomes) if not each.is_killed] for group in given.groups}
     report(counts, survivors)
@@ -107,6 +106,12 @@ def merged(kept: Sequence[Outcome], new: Sequence[Outcome], again: set[str] | No
     tried = {each.mutant for each in new}
     old = [each for each in kept if each.group not in groups or (again is not None and each.mutant not in tried)]
     return [*old, *new]
+
+
+def keep(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write all outcomes into a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(outcomes)))
 
 
 def copied(folder: Path) -> Path:

@@ -31,7 +31,9 @@ def main() -> int:
     parser = argparse.ArgumentParser("python -m tests.proof", description=__doc__)
     parser.add_argument("--minutes", type=float, default=15, help="of chaos")
     parser.add_argument("--seeds", type=int, default=2000, help="of the simulation")
-    parser.add_argument("--stories", type=int, default=500, help="that all backends are told")
+    parser.add_argument(
+        "--stories", type=int, default=500, help="that all backends are told; a few hundred, or planted bugs escape"
+    )
     parser.add_argument("--mutants", type=int, default=40, help="of each group of modules")
     parser.add_argument("--only", nargs="+", metavar="PART", help="some parts, by their names")
     given = parser.parse_args()

@@ -2,7 +2,9 @@
 
 from datetime import timedelta
 
-from zart.clock import SECOND
+from attrs import evolve
+
+from zart.clock import SECOND, instant
 from zart.records import Backlog, Demand, NewExecution, WorkerBeat
 from zart.schedulers.memory import InMemoryScheduler
 from zart.testing import FakeClock
@@ -13,11 +15,11 @@ async def test_the_backlog_is_what_is_due_and_claimed_by_nobody() -> None:
     scheduler = InMemoryScheduler(clock=clock)
     assert await scheduler.backlog() == Backlog(0, 0)
     await scheduler.beat(WorkerBeat("w", 15 * SECOND, ("default",), ("task",), register=True))
-    await scheduler.start([NewExecution(name, "task", "default", "null", f"key-{name}") for name in "ab"])
-    await scheduler.start([NewExecution("later", "task", "default", "null", "key-later", delay=60 * SECOND)])
+    await scheduler.start([NewExecution(name, "task", "null", f"key-{name}") for name in "ab"])
+    await scheduler.start([NewExecution("later", "task", "null", "key-later", delay=60 * SECOND)])
     assert await scheduler.backlog() == Backlog(2, 0)
     clock.advance(timedelta(seconds=5))
-    await scheduler.start([NewExecution("c", "task", "default", "null", "key-c")])
+    await scheduler.start([NewExecution("c", "task", "null", "key-c")])
     assert await scheduler.backlog() == Backlog(3, 5 * SECOND)
     claims = await scheduler.claim(Demand("w", ("default",), {"task": None}, 2))
     assert [claim.token.execution_id for claim in claims] == ["a", "b"]
@@ -30,3 +32,19 @@ async def test_what_is_kept_about_a_storage_is_the_first_word() -> None:
     assert await scheduler.remember("shard", "one") == "one"
     assert await scheduler.remember("shard", "two") == "one"
     assert await scheduler.recall("shard") == "one"
+
+
+async def test_the_front_is_what_a_claim_would_take_and_takes_nothing() -> None:
+    clock = FakeClock()
+    scheduler = InMemoryScheduler(clock=clock)
+    began = instant(clock.now())
+    for name in "ab":
+        await scheduler.start([NewExecution(name, "task", "null", f"key-{name}")])
+        clock.advance(timedelta(seconds=1))
+    await scheduler.start([NewExecution("later", "task", "null", "key-later", delay=60 * SECOND)])
+    asked = Demand("w", ("default",), {"task": None}, 5)
+    assert await scheduler.front(asked) == [(began, False), (began + SECOND, False)]
+    assert await scheduler.front(evolve(asked, limit=1)) == [(began, False)]
+    assert await scheduler.front(evolve(asked, limit=0)) == []
+    assert await scheduler.front(evolve(asked, queues=("other",))) == []
+    assert await scheduler.backlog() == Backlog(2, 2 * SECOND)

@@ -1,5 +1,6 @@
 """`zart list --watch`: a table that is kept up to date for a person, a line for each change for a program."""
 
+import select
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -49,5 +50,17 @@ async def tell_changes(look: Look, clock: Clock | None = None) -> None:
             if known.get(execution_id) != row:
                 put_record(row, "jsonl")
         sys.stdout.flush()
+        if _reader_has_left():
+            raise BrokenPipeError
         known = rows
         await pause(clock, GAP)
+
+
+def _reader_has_left() -> bool:
+    """Whether nobody reads standard output any more. A write would tell too, but nothing may change for days."""
+    try:
+        looking = select.poll()
+        looking.register(sys.stdout, 0)  # errors are told in any case
+    except (AttributeError, OSError, ValueError):
+        return False  # Windows, or no file
+    return bool(looking.poll(0))
