@@ -330,7 +330,7 @@ class Connections:
             else:
                 yield talk
             sound = True
-        except (TimeoutError, OSError, asyncpg.InterfaceError):
+        except (TimeoutError, OSError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             raise
         except Exception:
             sound = True  # what the server answered, or we made of it, says nothing against the connection

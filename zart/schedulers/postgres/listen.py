@@ -38,7 +38,7 @@ _KNOWN_FOR, _UNKNOWN_FOR = 1.0, 0.05
 _CHECK = 15.0
 """Seconds after which a silent connection is asked whether it still is one."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
-_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_LOST = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
 
 class Message(msgspec.Struct, array_like=True):

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from attrs import define, field
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
 from zart.clock import Clock, Instant, SystemClock, limited, pause
@@ -237,7 +237,7 @@ class Transactions:
         watching.check()
         try:
             mark = await raw.fetchval(self._queries["transact.mark"], timeout=self._server.timeout)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             return
         if not mark:
             raise watching.refuse("and began another") from error
@@ -248,7 +248,7 @@ class Transactions:
             if sound and not self._is_closed and not self._server.pooler:
                 await connection.rollback()  # if it is not committed
                 await raw.execute(self._queries["transact.reset"], timeout=self._server.timeout)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, SQLAlchemyError):
+        except Exception:  # noqa: BLE001 # it is committed, or has failed, already: nothing here may say otherwise
             sound = False
         except BaseException:
             await connection.invalidate()
@@ -269,7 +269,7 @@ class Transactions:
                 raise
             try:  # not from the engine, whose connections may all be held by transactions that idle
                 probe = await self._server.connect(name="zart transaction")
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
                 raise error from None
             probe.terminate()
             said = f"the transaction was idle for longer than {limit.total_seconds():g} s, and the server has ended it"
@@ -300,7 +300,7 @@ class Transactions:
             if fault is None:
                 raise
             raise fault from error
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             fault = explained(error, self._server)
             if fault is None:
                 raise
