@@ -5,11 +5,13 @@ import ssl
 import asyncpg
 
 from zart.errors import SchemaMismatch, StorageUnavailable
+from zart.schedulers.postgres.queries import Unstorable
 
 UNSTORABLE = (
     asyncpg.DataError,
     asyncpg.IntegrityConstraintViolationError,
     asyncpg.ProgramLimitExceededError,
+    Unstorable,
     UnicodeEncodeError,  # text that has no UTF-8
     OverflowError,
 )

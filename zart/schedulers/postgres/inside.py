@@ -6,6 +6,7 @@ of those locks it waits for its own caller, for ever as far as the server can te
 
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Any
 
 from attrs import frozen
 
@@ -21,6 +22,11 @@ class Said:
 
     dsn: str
     is_open: Callable[[], bool]
+
+
+def still_open(connection: Any) -> Callable[[], bool]:
+    """Return what tells whether the transaction of a connection is open; one that was closed does not know."""
+    return lambda: not connection.is_closed() and connection.is_in_transaction()
 
 
 def is_inside(dsn: str) -> bool:

@@ -89,16 +89,20 @@ def booleans(column: Iterable[bool]) -> str:
     return "{" + ",".join(["t" if each else "f" for each in column]) + "}"
 
 
+class Unstorable(ValueError):
+    """Text that cannot be told to the server."""
+
+
 def texts(column: Sequence[str]) -> str:
     """Return texts in one; see commit.sql.
 
     Raises:
-        ValueError: one has a control character.
+        Unstorable: one has a control character.
     """
     joined = _join(column)
     if joined.count(_PART) != len(column) or _NULL in joined:
         odd = next(each for each in column if _PART in each or _NULL in each)
-        raise ValueError(f"{odd!r} has a control character")
+        raise Unstorable(f"{odd!r} has a control character")
     return joined
 
 

@@ -21,7 +21,7 @@ from zart.schedulers.postgres.connections import Connection, Server, Talk
 from zart.schedulers.postgres.deliver import deliver
 from zart.schedulers.postgres.faults import UNSTORABLE, Passing, of_storage
 from zart.schedulers.postgres.identity import Identity, unwrapped
-from zart.schedulers.postgres.inside import SAID, Said
+from zart.schedulers.postgres.inside import SAID, Said, still_open
 from zart.schedulers.postgres.news import News
 from zart.schedulers.postgres.start import start
 from zart.schedulers.sql.guard import Guard, guard, watch
@@ -103,10 +103,10 @@ class Bound:
             if not found.is_in_transaction():
                 await given.exec_driver_sql("SELECT")  # SQLAlchemy begins with the first statement that goes through it
             transaction = None if given.sync_connection is None else given.sync_connection.get_transaction()
-            is_open = found.is_in_transaction if transaction is None else lambda: transaction.is_active
+            is_open = still_open(found) if transaction is None else lambda: transaction.is_active
         else:
             found = given
-            is_open = unwrapped(found).is_in_transaction
+            is_open = still_open(unwrapped(found))
         if not found.is_in_transaction():
             raise ValueError("the connection is in no transaction; use it inside `async with connection.transaction()`")
         SAID.set(Said(self._server.dsn, is_open))
