@@ -1,8 +1,8 @@
 """Carries the figures of the benchmark on: a simulation of workers and database servers at sizes that no test has.
 
-`python -m benchmarks.scale` prints the table of `docs/explain/scale.md`. What goes in is measured (`Costs`); what is simulated
-is queueing: each worker's loop, its groups of saves, its claims and beats, and the processors of each server. It knows no
-network faults, no checkpoints and no other users of the database: take a third off what it says.
+`python -m benchmarks.scale` prints the table of `docs/explain/scale.md`. What goes in is measured or estimated (`Costs`); what
+is simulated is queueing: each worker's loop, its groups of saves, its claims and beats, and the processors of each server. It
+knows no network faults, no checkpoints and no other users of the database: take a third off what it says.
 """
 
 import heapq
@@ -18,7 +18,7 @@ _BATCHES = 2
 
 @frozen
 class Costs:
-    """Seconds, as measured on one machine; see docs/explain/measured.md."""
+    """Seconds on one machine: of steps as measured, see docs/explain/measured.md; of commits, the disk and beats estimated."""
 
     worker_step: float = 45e-6
     """Processor time of a worker for one step."""

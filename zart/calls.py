@@ -123,23 +123,28 @@ class StepCall(Operation):
         self.timer_at(due_at, self._start)
 
     def _start(self) -> None:
-        desk = self.desk
         if self.due_at is not None:  # the time of this attempt has come
             self.waits = False
             self.due_at = None
+        if not self.settled:
+            self.desk.pool.put(self)
+
+    def begins(self) -> bool:
+        """Begin an attempt if it may: asked in the task that carries it out, so that nothing comes between."""
+        desk = self.desk
         if self.settled or not desk.may_start(self):
-            return  # the run begins it again when the worker's lease is fresh
+            return False  # the run begins it again when the worker's lease is fresh
         if self.deadline is not None:
             if self.deadline <= desk.now():
                 self._time_out()
-                return
+                return False
             self.timer_at(self.deadline, self._time_out)
         options = self.options
         if options.timeout is not None and options.per_attempt:
             self._limit = desk.clock.call_later(options.timeout / SECOND, self._time_out)
         self.attempts += 1
-        desk.observer.step_started(desk.info.execution_id, self.name, self.attempts, self.context)
-        desk.pool.put(self)
+        desk.observer.step_started(desk.info.execution_id, self.name, self.attempts)
+        return True
 
     def resume(self) -> None:
         """Start what the stale lease has held back."""
@@ -153,9 +158,9 @@ class StepCall(Operation):
     async def carry_out(self) -> None:
         """Call the function, and settle with what it comes to."""
         fn = self.fn
-        if self.settled:
-            return  # abandoned before it began
         try:
+            if not self.begins():
+                return
             try:
                 result = await fn(*self.args) if is_coroutine_function(fn) else await self._in_thread()
             except BaseException as error:  # noqa: BLE001 # SystemExit or a CancelledError of its own are the step's failure

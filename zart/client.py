@@ -1,7 +1,7 @@
 """The way in from outside an execution: for web servers, scripts and agents."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, Protocol, TypeVar, cast
 
@@ -83,7 +83,7 @@ class DurableScheduler:
             TypeError: an id or name that is no text, an `at` that is no datetime.
         """
         new = self._outgoing.start(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
-        return self._handle(new, (await self.scheduler.start([new]))[0], ANY)
+        return self._handle(*_accepted([new], await self.scheduler.start([new]))[0], ANY)
 
     async def start_for(
         self,
@@ -102,7 +102,7 @@ class DurableScheduler:
         given, output, raises = _types(handler)
         name, queue = _default(task_name, handler.name), _default(queue, handler.queue)
         new = self._outgoing.start(execution_id, name, given, data, delay, at, queue, reuse, start_key)
-        return self._handle(new, (await self.scheduler.start([new]))[0], output, raises)
+        return self._handle(*_accepted([new], await self.scheduler.start([new]))[0], output, raises)
 
     async def start_in(
         self,
@@ -127,7 +127,7 @@ class DurableScheduler:
             TypeError: the connection is none of these, or one to another database.
         """
         new = self._outgoing.start(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
-        return self._handle(new, (await self._bound(connection).start([new]))[0], ANY)
+        return self._handle(*_accepted([new], await self._bound(connection).start([new]))[0], ANY)
 
     async def start_for_in(
         self,
@@ -147,7 +147,7 @@ class DurableScheduler:
         given, output, raises = _types(handler)
         name, queue = _default(task_name, handler.name), _default(queue, handler.queue)
         new = self._outgoing.start(execution_id, name, given, data, delay, at, queue, reuse, start_key)
-        return self._handle(new, (await self._bound(connection).start([new]))[0], output, raises)
+        return self._handle(*_accepted([new], await self._bound(connection).start([new]))[0], output, raises)
 
     def _bound(self, connection: Any) -> Bound:
         if not isinstance(self.scheduler, Transactional):
@@ -166,7 +166,7 @@ class DurableScheduler:
         try:
             for batch in self._outgoing.batches(items):
                 started = () if sent is None else _accepted(sent[0], await sent[1])
-                sent = batch, asyncio.get_running_loop().create_task(_answers(self.scheduler.start(batch)))
+                sent = batch, asyncio.get_running_loop().create_task(self.scheduler.start(batch))
                 for _ in range(2):  # until it is on its way: storage writes it while the next one is made here
                     await asyncio.sleep(0)
                 handles += [self._handle(new, answer, ANY) for new, answer in started]
@@ -180,7 +180,6 @@ class DurableScheduler:
     def _handle(
         self, new: NewExecution, started: Started, output: Codec, raises: tuple[type[BaseException], ...] = ()
     ) -> ExecutionHandle[Any]:
-        _accepted([new], [started])
         at = moment(started.scheduled_at)
         return ExecutionHandle(new.id, new.task, started.run, started.status, at, self, output, raises)
 
@@ -369,10 +368,6 @@ class DurableScheduler:
 
 def _named(execution_id: str, run: int | None) -> tuple[str, int | None]:
     return check_name(execution_id, "execution id"), check_run(run)
-
-
-async def _answers(starting: Awaitable[Sequence[Started]]) -> Sequence[Started]:
-    return await starting
 
 
 def _accepted(new: Sequence[NewExecution], answers: Sequence[Started]) -> list[tuple[NewExecution, Started]]:

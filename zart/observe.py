@@ -3,7 +3,6 @@
 All else that can be known of an execution passes the storage port, and is watched there (`zart.telemetry`).
 """
 
-from contextvars import Context
 from typing import Any, Protocol
 
 TEMPLATES: set[str] = set()
@@ -13,8 +12,8 @@ TEMPLATES: set[str] = set()
 class Observer(Protocol):
     """Told of every call of a step's function and of every outcome handed to a body. Must not raise."""
 
-    def step_started(self, execution_id: str, name: str, attempt: int, context: Context) -> None:
-        """A step's function is about to be called, in these context variables; `attempt` counts from 1."""
+    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
+        """A step's function is about to be called, by this task and in these context variables; `attempt` counts from 1."""
         ...
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:
@@ -25,7 +24,7 @@ class Observer(Protocol):
 class Unobserved:
     """Nobody watches."""
 
-    def step_started(self, execution_id: str, name: str, attempt: int, context: Context) -> None:
+    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
         """Do nothing."""
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:

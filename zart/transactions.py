@@ -122,10 +122,10 @@ class TransactionCall(StepCall):
 
     async def carry_out(self) -> None:
         """Call the function in a transaction, and settle with what it comes to."""
-        if self.settled:
-            return  # abandoned before it began
         asked_in = self.context  # to settle lets go of it, and there may be another attempt
         try:
+            if not self.begins():
+                return
             error = await self._transact()
             self.task = None
             line, self._line = self._line, None

@@ -43,7 +43,7 @@ class Witness:
         self._runs: dict[str, int] = {}
         self._fences: dict[str, int] = {}
 
-    def step_started(self, execution_id: str, name: str, attempt: int, *_: object) -> None:
+    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
         """See a function about to be called."""
         self.starts[execution_id, name] += 1
         if (execution_id, name) in self._saved:

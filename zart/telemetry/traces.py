@@ -9,7 +9,6 @@ so what it calls with an instrumented client goes on in the same trace.
 
 import hashlib
 from collections.abc import Sequence
-from contextvars import Context
 from typing import Any
 
 from attrs import define, field
@@ -108,7 +107,7 @@ class Traces(Watcher):
 
     # ---- what bodies do (Observer) ----------------------------------------------------------------------------------
 
-    def step_started(self, execution_id: str, name: str, attempt: int, context: Context) -> None:
+    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
         """Begin a span for a call of a step's function, and let it run in it."""
         found = self._open.get(execution_id)
         if found is None:
@@ -116,7 +115,7 @@ class Traces(Watcher):
         about: dict[str, str | int] = {"zart.execution_id": execution_id, "zart.step": name, "zart.attempt": attempt}
         span = self._tracer.start_span(f"step {plain(name)}", trace.set_span_in_context(found.span), attributes=about)
         found.steps[name] = span
-        context.run(_enter, span)
+        current.attach(trace.set_span_in_context(span))
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:
         """Do nothing."""
@@ -134,7 +133,3 @@ class Traces(Watcher):
         """Return that context as a W3C `traceparent`, e.g. to look a run up by its trace."""
         root = self.root(execution_id, run)
         return f"00-{root.trace_id:032x}-{root.span_id:016x}-{root.trace_flags:02x}"
-
-
-def _enter(span: Span) -> None:
-    current.attach(trace.set_span_in_context(span))

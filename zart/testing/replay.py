@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from contextvars import Context
 from datetime import timedelta
 from typing import Any, Literal
 
@@ -69,7 +68,7 @@ class _Watcher:
                 if record.phase == "outcome" and record.ok:
                     self._saved.add(record.name)
 
-    def step_started(self, execution_id: str, name: str, attempt: int, context: Context) -> None:
+    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
         if name in self._saved:
             self.report(f"step {name!r} ran again after its outcome was saved")
 

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from contextvars import Context
 from typing import Any
 
 from zart.client import DurableScheduler
@@ -37,7 +36,7 @@ class WorkerEyes:
         runs = [] if self.worker is None else self.worker.runs
         return next((run.claim for run in reversed(runs) if run.execution_id == execution_id), None)
 
-    def step_started(self, execution_id: str, name: str, attempt: int, context: Context) -> None:
+    def step_started(self, execution_id: str, name: str, attempt: int) -> None:
         """A step's function is about to be called."""
         if (claim := self._claim(execution_id)) is not None:
             self._witness.step_started(claim, name, attempt)
