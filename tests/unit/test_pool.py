@@ -1,130 +1,181 @@
-"""Connections that are handed out in turn, on any number of loops, in any number of processes."""
+"""Tasks that carry out one job after the other."""
 
 import asyncio
-import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextvars import Context, ContextVar
 
 import pytest
+from attrs import define, field
 
-from zart.errors import StorageUnavailable
-from zart.schedulers.sql import pool as pooling
-from zart.schedulers.sql.pool import Pool, Pools
+from zart.pool import MOST_IDLE, TaskPool
 
-
-class Wire:
-    """A connection."""
-
-    def __init__(self):
-        self.is_usable = True
-        self.dropped = 0
-
-    def drop(self):
-        self.dropped += 1
+PLACE: ContextVar[str] = ContextVar("place")
 
 
-class Server:
-    """Opens wires, unless something is wrong, and when it may."""
+@define(eq=False)
+class Errand:
+    """A job that notes which tasks carried it out, and ends as its function does."""
 
-    def __init__(self):
-        self.wires = []
-        self.error = None
-        self.gate = asyncio.Event()
-        self.gate.set()
+    do: Callable[[], Awaitable[object]]
+    context: Context = field(factory=Context)
+    task: asyncio.Task[None] | None = None
+    settled: bool = False
+    title: str = "errand"
+    ran_in: list[asyncio.Task[None] | None] = field(factory=list)
+    ended: asyncio.Event = field(factory=asyncio.Event)
+    error: BaseException | None = None
 
-    async def connect(self):
-        await self.gate.wait()
-        if self.error is not None:
-            raise self.error
-        self.wires.append(Wire())
-        return self.wires[-1]
-
-    def pools(self, size=2):
-        return Pools(lambda: Pool("there", size, self.connect, lambda wire: wire.is_usable, Wire.drop))
+    async def carry_out(self) -> None:
+        self.ran_in.append(asyncio.current_task())
+        try:
+            await self.do()
+        except BaseException as error:  # noqa: BLE001 # a cancellation too
+            self.error = error
+        self.ran_in.append(asyncio.current_task())
+        self.ended.set()
 
 
 @pytest.fixture
-async def server():
-    return Server()
+async def pool() -> AsyncIterator[TaskPool]:
+    pool = TaskPool(asyncio.get_running_loop())
+    yield pool
+    pool.close()
 
 
-async def test_what_is_given_back_sound_is_used_again_and_the_rest_is_dropped(server):
-    pools = server.pools()
-    pool = pools.here()
-    first = await pool.take()
-    pool.give_back(first, sound=True)
-    assert await pool.take() is first
-    pool.give_back(first, sound=False)
-    second = await pool.take()
-    assert (first.dropped, second is first) == (1, False)
-    pool.give_back(second, sound=True)
-    second.is_usable = False
-    assert await pool.take() not in {first, second}
-    assert second.dropped == 1
-    await pools.close()
-    assert [each.dropped for each in server.wires] == [1, 1, 1]
+async def at_once() -> None:
+    """Wait for nothing."""
 
 
-async def test_turns_go_by_the_order_of_asking_whoever_gives_up(server):
-    pools = server.pools(1)
-    pool = pools.here()
-    held = await pool.take()
-    order = []
-
-    async def want(name):
-        wire = await pool.take()
-        order.append(name)
-        pool.give_back(wire, sound=True)
-
-    tasks = [asyncio.create_task(want(name)) for name in "abcd"]
-    await asyncio.sleep(0)
-    tasks[1].cancel()
-    pool.give_back(held, sound=True)
-    tasks[0].cancel()  # after its turn has come
-    await asyncio.gather(*tasks, return_exceptions=True)
-    assert order == ["c", "d"]
-    await pools.close()
+async def done(pool: TaskPool, *errands: Errand) -> None:
+    for errand in errands:
+        pool.put(errand)
+    for errand in errands:
+        await errand.ended.wait()
 
 
-async def test_who_cannot_connect_leaves_his_turn(server):
-    pools = server.pools(1)
-    server.error = ConnectionRefusedError()
-    for _ in range(3):
-        with pytest.raises(ConnectionRefusedError):
-            await pools.here().take()
-    server.error = None
-    assert (await pools.here().take()).is_usable
-    await pools.close()
+async def test_a_job_begins_when_its_caller_has_returned_to_the_loop(pool: TaskPool) -> None:
+    errand = Errand(at_once)
+    pool.put(errand)
+    assert not errand.ran_in
+    await errand.ended.wait()
 
 
-async def test_closing_waits_for_nobody_and_tells_those_who_wait(server):
-    pools = server.pools(1)
-    pool = pools.here()
-    server.gate.clear()
-    opening, waiting = asyncio.create_task(pool.take()), asyncio.create_task(pool.take())
-    await asyncio.sleep(0)
-    await pools.close()
-    for each in (opening, waiting):
-        with pytest.raises(StorageUnavailable, match="the scheduler of there was closed meanwhile"):
-            await each
-    assert server.wires == []
+async def test_jobs_that_do_not_wait_share_a_task(pool: TaskPool) -> None:
+    errands = [Errand(at_once) for _ in range(5)]
+    await done(pool, *errands)
+    later = Errand(at_once)
+    await done(pool, later)
+    assert len({task for errand in [*errands, later] for task in errand.ran_in}) == 1
+    assert all(errand.task is None for errand in errands)
 
 
-async def test_a_child_leaves_to_its_parent_what_the_parent_has_opened(server, monkeypatch):
-    pools = server.pools()
-    pool = pools.here()
-    used, free = await pool.take(), await pool.take()
-    pool.give_back(free, sound=True)
-    with monkeypatch.context() as child:
-        child.setattr(pooling.os, "getpid", lambda: -1)
-        child.setattr(pooling, "_inherited", [])
-        own = await pools.here().take()
-        assert own not in {used, free}
-        await pools.close()
-        assert [each.dropped for each in (used, free, own)] == [0, 0, 1]
-        another = server.pools()
-        await another.here().take()
-    gc.collect()
-    assert [each.dropped for each in (used, free)] == [0, 0]
-    assert pool.keeper is not None
-    pool.keeper.cancel()
-    await asyncio.wait([pool.keeper])
-    await another.close()
+async def test_a_job_that_waits_has_its_task_for_itself_and_others_go_on(pool: TaskPool) -> None:
+    gate = asyncio.Event()
+    waiting, other = Errand(gate.wait, title="order-1/charge"), Errand(at_once)
+    pool.put(waiting)
+    await done(pool, other)
+    assert not waiting.ended.is_set()
+    assert waiting.task is not None
+    assert waiting.task.get_name() == "order-1/charge"
+    gate.set()
+    await waiting.ended.wait()
+    assert waiting.ran_in == [waiting.task, waiting.task]
+    assert other.ran_in[0] is not waiting.task
+
+
+async def test_jobs_that_all_wait_are_under_way_at_once(pool: TaskPool) -> None:
+    running = most = 0
+
+    async def give_way() -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    await done(pool, *(Errand(give_way) for _ in range(20)))
+    assert most == 20
+
+
+async def test_a_job_stays_in_its_context(pool: TaskPool) -> None:
+    gate, seen = asyncio.Event(), []
+
+    async def look() -> None:
+        seen.append(PLACE.get())
+        PLACE.set("changed")
+        await gate.wait()
+        seen.append(PLACE.get())
+
+    errand = Errand(look)
+    errand.context.run(PLACE.set, "given")
+    pool.put(errand)
+    await done(pool, Errand(at_once))
+    gate.set()
+    await errand.ended.wait()
+    assert seen == ["given", "changed"]
+    assert errand.context[PLACE] == "changed"
+    assert PLACE.get("outside") == "outside"
+
+
+async def test_a_cancelled_job_learns_of_it_and_its_task_is_not_used_again(pool: TaskPool) -> None:
+    errand = Errand(asyncio.Event().wait)
+    pool.put(errand)
+    await done(pool, Errand(at_once))
+    assert errand.task is not None
+    errand.task.cancel()
+    await errand.ended.wait()
+    assert isinstance(errand.error, asyncio.CancelledError)
+    await asyncio.wait([errand.task])
+    later = Errand(at_once)
+    await done(pool, later)
+    assert errand.task not in later.ran_in
+
+
+async def test_whoever_cancels_the_task_it_runs_in_harms_nobody_else(pool: TaskPool) -> None:
+    async def cancel_myself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+
+    errands = [Errand(cancel_myself), Errand(at_once), Errand(lambda: asyncio.sleep(0))]
+    await done(pool, *errands)
+    assert [errand.error for errand in errands] == [None] * 3
+    assert errands[0].ran_in[0] not in errands[1].ran_in
+
+
+async def test_a_timeout_within_a_job_works_and_its_task_is_used_again(pool: TaskPool) -> None:
+    async def run_out() -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await asyncio.Event().wait()
+
+    errand = Errand(run_out)
+    await done(pool, errand)
+    assert errand.error is None
+    later = Errand(at_once)
+    await asyncio.sleep(0)  # the task has to come back first
+    await done(pool, later)
+    assert later.ran_in == errand.ran_in
+
+
+async def test_a_job_that_is_settled_by_the_time_it_waits_is_cancelled(pool: TaskPool) -> None:
+    errand = Errand(asyncio.Event().wait, settled=True)
+    await done(pool, errand)
+    assert isinstance(errand.error, asyncio.CancelledError)
+
+
+async def test_closing_ends_the_tasks_and_more_than_enough_are_not_kept(pool: TaskPool) -> None:
+    before = asyncio.all_tasks()
+    gate = asyncio.Event()
+    errands = [Errand(gate.wait) for _ in range(MOST_IDLE + 10)]
+    for errand in errands:
+        pool.put(errand)
+    await done(pool, Errand(at_once))
+    gate.set()
+    for errand in errands:
+        await errand.ended.wait()
+    kept = asyncio.all_tasks() - before
+    assert len(kept) == MOST_IDLE
+    pool.close()
+    await asyncio.wait(kept)
+    assert all(task.cancelled() for task in kept)
