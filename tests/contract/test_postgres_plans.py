@@ -35,7 +35,7 @@ async def blocks(scheduler, place, call):
             )
 
     async def flush():
-        pool = next(iter(scheduler._connections._pools.values()))
+        pool = next(iter(scheduler._connections._pools._pools.values()))
         for connection in pool.free:
             await connection.execute("SELECT pg_stat_force_next_flush()")
 

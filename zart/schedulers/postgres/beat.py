@@ -7,7 +7,7 @@ from zart.records import BeatReply, WorkerBeat
 from zart.scheduler import DEADLINE_GRACE, TAKEOVER
 from zart.schedulers.postgres.commit import mail_past
 from zart.schedulers.postgres.connections import Row, Talk
-from zart.schedulers.postgres.news import News
+from zart.schedulers.sql.news import News
 
 _KEPT: Micros = 24 * 3600 * SECOND
 """How long a worker that has ended stays on record."""

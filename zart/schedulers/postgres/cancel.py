@@ -3,7 +3,7 @@
 from collections.abc import Collection
 
 from zart.schedulers.postgres.connections import Talk
-from zart.schedulers.postgres.news import News
+from zart.schedulers.sql.news import News
 from zart.status import ExecutionStatus
 
 

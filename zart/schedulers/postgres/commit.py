@@ -9,9 +9,9 @@ from attrs import evolve
 from zart.records import Commit, Committed, Fate, Mail, Move
 from zart.schedulers.postgres.claim import mail_of
 from zart.schedulers.postgres.connections import Talk
-from zart.schedulers.postgres.faults import Passing
-from zart.schedulers.postgres.news import News
 from zart.schedulers.postgres.queries import Payloads, booleans, numbers, texts
+from zart.schedulers.sql.again import Passing
+from zart.schedulers.sql.news import News
 from zart.status import ExecutionStatus
 
 _APPLIED = Committed()

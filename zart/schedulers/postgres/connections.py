@@ -1,32 +1,22 @@
-"""Connections to a server: a few for each event loop, each call with a deadline, and bounded patience with faults.
+"""Connections to a server: a few for each event loop, each call with a deadline, and bounded patience with faults."""
 
-A connection belongs to the loop it was opened on. The heartbeat calls from a loop of its own and so gets one of its own, which
-waits for nobody else's. What was opened on a loop is closed when the scheduler is, or when that loop ends.
-"""
-
-import asyncio
-import contextvars
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from threading import Lock
 from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from attrs import define, field
 
-from zart.clock import Clock, Instant, SystemClock, pause
+from zart.clock import Instant
 from zart.errors import NotSupported, StorageUnavailable
-from zart.ids import Randomness, SystemRandomness
-from zart.schedulers.postgres.faults import Passing, of_storage
+from zart.schedulers.postgres.faults import of_storage
 from zart.schedulers.postgres.inside import is_inside, waits_for_itself
+from zart.schedulers.sql.again import Patience
+from zart.schedulers.sql.pool import Pool, Pools
 
 T = TypeVar("T")
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
-
-_TRIES = 5
-_FIRST_PAUSE = 0.05  # seconds, at most; doubled each time
 
 # The plans that the statements are written for, whatever the statistics say of tables that were empty a moment ago: each row by
 # its key, through an index. Without them the first plan made for an empty table could stay, and read all of a full one.
@@ -132,118 +122,6 @@ class Server:
 
 
 @define(eq=False)
-class _Pool:
-    """The connections of one loop. `keeper` is a task there; when it ends, they are gone.
-
-    Whoever wants one takes one of `size` turns first, in the order of asking: a turn that is given back goes to who has waited
-    longest, and nobody who comes later can take it before him.
-    """
-
-    place: str
-    turns: int
-    free: list[Connection] = field(factory=list)
-    all: set[Connection] = field(factory=set)
-    opening: "set[asyncio.Task[Connection]]" = field(factory=set)
-    waiting: deque[asyncio.Future[None]] = field(factory=deque)
-    keeper: "asyncio.Task[None] | None" = None
-    closed: bool = False
-
-    async def take(self, connect: Callable[[], Coroutine[Any, Any, Connection]]) -> Connection:
-        """Wait for a turn; return a free connection, or a new one.
-
-        Raises:
-            StorageUnavailable: the pool was closed meanwhile.
-        """
-        await self._turn()
-        try:
-            while self.free:
-                connection = self.free.pop()
-                if not connection.is_closed():
-                    return connection
-                self.all.discard(connection)
-            return await self._open(connect)
-        except BaseException:
-            self._next()
-            raise
-
-    def give_back(self, connection: Connection, *, sound: bool) -> None:
-        """Let the next one have it; or have it closed, if it is not sound."""
-        if sound and not self.closed and not connection.is_closed() and not connection.is_in_transaction():
-            self.free.append(connection)
-        else:
-            self.all.discard(connection)
-            connection.terminate()
-        self._next()
-
-    async def keep(self) -> None:
-        """Close everything when the loop, or somebody, cancels this."""
-        try:
-            await asyncio.Event().wait()
-        finally:
-            self.closed = True
-            opening = list(self.opening)
-            for task in opening:
-                task.cancel()
-            while self.waiting:
-                self._next()
-            for connection in self.all:
-                connection.terminate()
-            self.all.clear()
-            self.free.clear()
-            if opening:
-                await asyncio.wait(opening)
-
-    async def _turn(self) -> None:
-        if self.turns:
-            self.turns -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._next()
-            raise
-
-    def _next(self) -> None:
-        while self.waiting:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.turns += 1
-
-    async def _open(self, connect: Callable[[], Coroutine[Any, Any, Connection]]) -> Connection:
-        self._check_open()
-        # In a task that can be ended without its caller: whoever closes does not wait for a server that may never answer. And
-        # not in the caller's context: it belongs to nobody's body.
-        task = asyncio.get_running_loop().create_task(connect(), context=contextvars.Context())
-        self.opening.add(task)
-        task.add_done_callback(self.opening.discard)
-        try:
-            await asyncio.wait([task])
-            self._check_open()
-        except BaseException:
-            task.cancel()
-            task.add_done_callback(_drop)
-            raise
-        connection = task.result()
-        self.all.add(connection)
-        return connection
-
-    def _check_open(self) -> None:
-        if self.closed:
-            raise StorageUnavailable(f"the scheduler of {self.place} was closed meanwhile; use it inside `async with`")
-
-
-def _drop(task: "asyncio.Task[Connection]") -> None:
-    """Close what nobody waits for any more."""
-    if not task.cancelled() and task.exception() is None:
-        task.result().terminate()
-
-
-@define(eq=False)
 class Connections:
     """All connections of a scheduler, and how its operations are run on them."""
 
@@ -253,12 +131,20 @@ class Connections:
     size: int
     plans: bool = True
     """Whether plans are held to what the hot statements are written for."""
-    _clock: Clock = field(factory=SystemClock)
-    """How long to wait before another try: servers live in real time, whatever time a test says it is."""
-    _randomness: Randomness = field(factory=SystemRandomness)
-    _pools: dict[asyncio.AbstractEventLoop, _Pool] = field(factory=dict)
-    _lock: Lock = field(factory=Lock)
+    _pools: Pools[Connection] = field(init=False)
     _is_open: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Make no connection yet."""
+        self._pools = Pools(
+            lambda: Pool(
+                self.server.place,
+                self.size,
+                lambda: self.server.connect(plans=self.plans),
+                lambda connection: not connection.is_closed(),
+                lambda connection: connection.terminate(),
+            )
+        )
 
     @property
     def is_open(self) -> bool:
@@ -272,17 +158,7 @@ class Connections:
     async def close(self) -> None:
         """Close everything, on all loops."""
         self._is_open = False
-        here = asyncio.get_running_loop()
-        with self._lock:
-            pools, self._pools = self._pools, {}
-        for loop, pool in pools.items():
-            if pool.keeper is None:
-                continue
-            if loop is here:
-                pool.keeper.cancel()
-                await asyncio.wait([pool.keeper])
-            elif not loop.is_closed():
-                loop.call_soon_threadsafe(pool.keeper.cancel)
+        await self._pools.close()
 
     async def run(self, work: Callable[[Talk], Awaitable[T]]) -> T:
         """Run an operation, and again after faults that pass: every operation is repeatable after a lost reply.
@@ -290,15 +166,7 @@ class Connections:
         Raises:
             StorageUnavailable: the server could not be reached, did not answer in time, or is not as it should be.
         """
-        for number in range(_TRIES - 1):
-            try:
-                return await self._try(work)
-            except Passing:
-                await pause(self._clock, _FIRST_PAUSE * 2**number * self._randomness.random())
-        try:
-            return await self._try(work)
-        except Passing as error:
-            raise StorageUnavailable(f"{error}; look at the server and the network") from error
+        return await Patience(self.server.timeout).until_done(lambda: self._try(work))
 
     async def _try(self, work: Callable[[Talk], Awaitable[T]]) -> T:
         inside = is_inside(self.server.dsn)
@@ -315,8 +183,9 @@ class Connections:
 
     @asynccontextmanager
     async def _talk(self, *, inside: bool) -> AsyncIterator[Talk]:
-        pool = self._pool()
-        connection = await pool.take(lambda: self.server.connect(plans=self.plans))
+        self.check_open()
+        pool = self._pools.here()
+        connection = await pool.take()
         sound = False
         try:
             talk = Talk(connection, self.queries, self.now(), self.server.timeout)
@@ -336,7 +205,8 @@ class Connections:
             sound = True  # what the server answered, or we made of it, says nothing against the connection
             raise
         finally:
-            pool.give_back(connection, sound=sound)
+            whole = not connection.is_closed() and not connection.is_in_transaction()
+            pool.give_back(connection, sound=sound and whole)
 
     def check_open(self) -> None:
         """Make sure that operations may be run.
@@ -346,15 +216,3 @@ class Connections:
         """
         if not self._is_open:
             raise StorageUnavailable(f"the scheduler of {self.server.place} is not open; use it inside `async with`")
-
-    def _pool(self) -> _Pool:
-        self.check_open()
-        loop = asyncio.get_running_loop()
-        pool = self._pools.get(loop)
-        if pool is None or pool.keeper is None or pool.keeper.done():
-            pool = _Pool(self.server.place, self.size)
-            # Not in the caller's context: it belongs to nobody's body.
-            pool.keeper = loop.create_task(pool.keep(), context=contextvars.Context())
-            with self._lock:
-                self._pools = {each: kept for each, kept in self._pools.items() if not each.is_closed()} | {loop: pool}
-        return pool

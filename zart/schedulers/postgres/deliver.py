@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from zart.records import Delivery, Event
 from zart.schedulers.postgres.connections import Talk
-from zart.schedulers.postgres.news import News
+from zart.schedulers.sql.news import News
 from zart.status import ExecutionStatus
 
 

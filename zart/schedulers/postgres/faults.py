@@ -6,6 +6,7 @@ import asyncpg
 
 from zart.errors import SchemaMismatch, StorageUnavailable
 from zart.schedulers.postgres.queries import Unstorable
+from zart.schedulers.sql.again import Passing
 
 UNSTORABLE = (
     asyncpg.DataError,
@@ -51,10 +52,6 @@ _MENDS = {
 _TRUST = "name its authority with sslrootcert in the URL, or correct the host; sslmode=require asks nobody who it is"
 _MISSING = frozenset({"42P01", "42703"})
 _IN_THE_WAY = frozenset({"42P07", "42710"})
-
-
-class Passing(Exception):
-    """Something that may go by itself: worth another try."""
 
 
 def of_storage(error: BaseException, place: str) -> Exception | None:

@@ -25,7 +25,7 @@ from zart.ids import Randomness, SystemRandomness
 from zart.schedulers.outlook import Due
 from zart.schedulers.postgres.connections import Connection, Server, Talk
 from zart.schedulers.postgres.faults import of_storage
-from zart.schedulers.postgres.news import News
+from zart.schedulers.sql.news import News
 
 logger: logging.Logger = logging.getLogger("zart.postgres")
 

@@ -41,14 +41,15 @@ from zart.schedulers.postgres import deliver as delivering
 from zart.schedulers.postgres import shard
 from zart.schedulers.postgres import start as starting
 from zart.schedulers.postgres.connections import Connections, Server, Talk
-from zart.schedulers.postgres.faults import UNSTORABLE, Passing
+from zart.schedulers.postgres.faults import UNSTORABLE
 from zart.schedulers.postgres.inspect import Inspection
 from zart.schedulers.postgres.listen import Signals
-from zart.schedulers.postgres.news import News
 from zart.schedulers.postgres.queries import Names
 from zart.schedulers.postgres.schema import Schema
 from zart.schedulers.postgres.verified import verified
 from zart.schedulers.postgres.wait import Waits
+from zart.schedulers.sql.again import Passing
+from zart.schedulers.sql.news import News
 from zart.status import ExecutionStatus
 
 T = TypeVar("T")

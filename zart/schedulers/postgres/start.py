@@ -8,9 +8,9 @@ from attrs import define
 from zart.clock import Instant
 from zart.records import NewExecution, Reuse, Started
 from zart.schedulers.postgres.connections import Row, Talk
-from zart.schedulers.postgres.faults import Passing
-from zart.schedulers.postgres.news import News
 from zart.schedulers.postgres.queries import Payloads, numbers, texts
+from zart.schedulers.sql.again import Passing
+from zart.schedulers.sql.news import News
 from zart.status import TERMINAL, ExecutionStatus
 
 _LARGEST = 5000

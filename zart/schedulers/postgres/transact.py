@@ -12,26 +12,23 @@ from attrs import define, field
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 
-from zart.clock import Clock, Instant, SystemClock, limited, pause
+from zart.clock import Clock, Instant, SystemClock, limited
 from zart.errors import NotSupported, StorageUnavailable
-from zart.ids import Randomness, SystemRandomness
 from zart.records import Commit, Committed, Delivery, Event, NewExecution, Started
 from zart.schedulers.postgres.commit import commit
 from zart.schedulers.postgres.connections import Connection, Server, Talk
 from zart.schedulers.postgres.deliver import deliver
-from zart.schedulers.postgres.faults import UNSTORABLE, Passing, of_storage
+from zart.schedulers.postgres.faults import UNSTORABLE, of_storage
 from zart.schedulers.postgres.identity import Identity, unwrapped
 from zart.schedulers.postgres.inside import SAID, Said, still_open
-from zart.schedulers.postgres.news import News
 from zart.schedulers.postgres.start import start
+from zart.schedulers.sql.again import Passing, Patience
 from zart.schedulers.sql.guard import Guard, guard, watch
+from zart.schedulers.sql.news import News
 
 T = TypeVar("T")
 Given: TypeAlias = "AsyncConnection | AsyncSession | Connection"
 Told = Callable[[Talk, News], Awaitable[None]]
-
-_TRIES = 5
-_FIRST_PAUSE = 0.05  # seconds, at most; doubled each time
 
 
 @define
@@ -134,7 +131,6 @@ class Transactions:
     _size: int
     _tell_within: Told
     _clock: Clock = field(factory=SystemClock)
-    _randomness: Randomness = field(factory=SystemRandomness)
     _engine: AsyncEngine = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
     _identity: Identity = field(init=False)
@@ -161,7 +157,7 @@ class Transactions:
             news.due += more.due
 
         async with self._slots:  # the engine's own queue gives up after a time
-            connection, path = await self._patiently(limit)
+            connection, path = await Patience(self._server.timeout).until_done(lambda: self._open(limit))
             raw = await _raw(connection)
             watching = guard(connection, raw.is_in_transaction)
             sound = False
@@ -204,26 +200,22 @@ class Transactions:
         self._is_closed = True
         await self._engine.dispose()
 
-    async def _patiently(self, limit: timedelta) -> tuple[AsyncConnection, str]:
-        for number in range(_TRIES - 1):
-            try:
-                return await self._open(limit)
-            except StorageUnavailable:
-                await pause(self._clock, _FIRST_PAUSE * 2**number * self._randomness.random())
-        return await self._open(limit)
-
     async def _open(self, limit: timedelta) -> tuple[AsyncConnection, str]:
         """Return a connection in a transaction, and where it looks for tables."""
         connection = self._engine.connect()
+        idle = str(int(limit.total_seconds() * 1000))
         try:
-            await self._explain(connection.start())
-            await self._explain(connection.begin())
-            idle = str(int(limit.total_seconds() * 1000))
-            begun = await self._explain(connection.exec_driver_sql(self._queries["transact.begin"], (idle,)))
-            path: str = begun.one().path
-        except BaseException:
+            async with limited(self._clock, self._server.timeout, "no transaction could be opened in time"):
+                await connection.start()
+                await connection.begin()
+                begun = await connection.exec_driver_sql(self._queries["transact.begin"], (idle,))
+        except BaseException as error:
             await connection.close()
-            raise
+            fault = of_storage(_cause(error), self._server.place)
+            if fault is None:
+                raise
+            raise fault from error
+        path: str = begun.one().path
         return connection, path
 
     async def _check(self, raw: Connection, watching: Guard, error: Exception) -> None:
@@ -291,25 +283,10 @@ class Transactions:
         except TimeoutError as error:
             raise StorageUnavailable(str(error)) from error
 
-    async def _explain(self, work: Awaitable[T]) -> T:
-        try:
-            async with limited(self._clock, self._server.timeout, "no transaction could be opened in time"):
-                return await work
-        except DBAPIError as error:
-            fault = explained(_cause(error), self._server)
-            if fault is None:
-                raise
-            raise fault from error
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            fault = explained(error, self._server)
-            if fault is None:
-                raise
-            raise fault from error
 
-
-def _cause(error: DBAPIError) -> BaseException:
+def _cause(error: BaseException) -> BaseException:
     """Return the driver's own error."""
-    return (error.orig and error.orig.__cause__) or error
+    return (isinstance(error, DBAPIError) and error.orig and error.orig.__cause__) or error
 
 
 async def _raw(connection: AsyncConnection) -> Connection:

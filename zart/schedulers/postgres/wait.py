@@ -22,7 +22,7 @@ from zart.schedulers.hints import Hints, Waiter, topics
 from zart.schedulers.outlook import Outlook
 from zart.schedulers.postgres.claim import Handed
 from zart.schedulers.postgres.connections import Connections, Row, Talk
-from zart.schedulers.postgres.news import News
+from zart.schedulers.sql.news import News
 
 
 @define(eq=False)
