@@ -12,9 +12,8 @@ when it waits without a deadline, and after its end.
     the order of the starts; one id twice in one call is two starts in that order.
 2.  `claim` returns at most `limit` executions of the queues and tasks asked for, those due longest first, never one to two
     callers, never waiting for another caller. A worker that is not registered, was declared dead, or whose lease has passed
-    gets `WorkerNotAlive`. Each claimed execution gets a higher fence than it ever had, status running, this worker, `due_at`
-    None, its first `started_at` and, if its task has one, its deadline; and comes with its input, all its records and all its
-    mail. A claim may be forgotten in a crash of storage until its holder has said something; its fence must not come again.
+    gets `WorkerNotAlive`. Each claimed execution gets `fence + 1`, status running, this worker, `due_at` None, its first
+    `started_at` and, if its task has one, its deadline; and comes with its input, all its records and all its mail.
     `Claim.seen` is the last mail really carried. At most `suspects` of them have `SUSPECT` or more crashes.
 3.  `commit` is atomic per call, and answers in the order of the commits. A commit whose token's fence is not the stored one, or
     whose execution is not running, is *lost*: nothing of it is applied, the others are. A record whose `seq` the run already

@@ -10,9 +10,6 @@ from tests.chaos.ledger import Line
 from tests.chaos.voyages import steps_of
 from zart.records import SUSPECT
 
-CLAIM_ON_ITS_WAY = 2.0
-"""Seconds after which the server has surely written down a claim: three rounds of its log writer, on a busy machine."""
-
 CONNECTION_FAULTS = frozenset({"connections ended", "reply lost", "connections reset", "cut off", "disk full"})
 
 
@@ -149,10 +146,6 @@ def excused(history: History, first: Line, second: Line) -> bool:
     for each in history.interruptions:
         if each.pid not in {None, first.pid, second.pid} or each.since > second.at or each.until < first.at:
             continue
-        if each.kind == "server crash":
-            bodies = [line.at for line in history.noted(first.id, "body", "undoing") if line.pid == first.pid]
-            if any(each.since - CLAIM_ON_ITS_WAY <= at <= each.until for at in bodies):
-                return True
         if each.pid is not None or (first.step.startswith("book") and each.kind in CONNECTION_FAULTS | {"server crash"}):
             return True
     return False
@@ -216,12 +209,8 @@ def poisons(history: History) -> Iterator[str]:
 def uncounted(history: History, death: Line) -> bool:
     """Whether a death need not count against its execution.
 
-    The server may have forgotten the claim in a crash; or the worker also held a suspect, an execution with two deaths or
-    more, and then the death counts against that one only.
+    The worker may also have held a suspect, an execution with two deaths or more: then it counts against that one only.
     """
-    crashes = [each for each in history.interruptions if each.kind == "server crash"]
-    if any(each.since <= death.at + CLAIM_ON_ITS_WAY and death.at <= each.until for each in crashes):
-        return True
     dead = {each.pid for each in history.interruptions if each.pid is not None and each.since <= death.at}
     held = {line.id for line in history.by_pid[death.pid] if line.what in {"body", "undoing"} and line.at <= death.at}
     ended = {line.id for line in history.by_pid[death.pid] if line.what in {"done", "undone"} and line.at <= death.at}

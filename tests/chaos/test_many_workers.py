@@ -20,7 +20,7 @@ async def test_claims_are_disjoint(backend, ground, crew, ledger, client):
     assert sorted(line.id for line in bodies) == ids
     share = {member.pid: sum(line.pid == member.pid for line in bodies) for member in members}
     assert min(share.values()) >= len(ids) // 20, share
-    assert {(await client.scheduler.get(each)).crashes for each in ids} == {0}
+    assert {(await client.scheduler.get(each)).fence for each in ids} == {1}
 
 
 async def test_a_worker_claims_no_more_than_it_has_room_for_and_the_rest_is_there_for_others(ground, crew, ledger, client):

@@ -37,7 +37,7 @@ async def test_whatever_goes_wrong_with_a_statement_in_a_transaction_it_fails_on
         assert record.status is ExecutionStatus.FAILED, kind
         assert record.result["kind"] == "StepFailure", kind
         assert len(ledger.find("begin", f"e-{kind}", f"wrong:{kind}")) == 1, kind
-        assert (await client.scheduler.get(f"e-{kind}")).crashes == 0, kind
+        assert (await client.scheduler.get(f"e-{kind}")).fence == 1, kind
     assert "deadlock detected" in (await client.status("e-deadlock")).result["message"]
     assert await ground.bookings() == []
     await client.start("f", "errand", ["step:1", "book:2"])

@@ -85,20 +85,6 @@ class Standby(Primary):
             raise
         return self
 
-    def freeze(self) -> None:
-        """Have it hear nothing more of its primary, which does not know why."""
-        os.kill(self._receiver(), signal.SIGSTOP)
-
-    def restart(self) -> None:
-        """Stop at once and start again, with what had reached the disk; what was on its way to a frozen one is gone."""
-        os.kill(self._receiver(), signal.SIGKILL)
-        self.stop()
-        self.start()
-
-    def _receiver(self) -> int:
-        children = _children(self._postmaster())
-        return next(pid for pid in children if b"walreceiver" in Path(f"/proc/{pid}/cmdline").read_bytes())
-
     async def promote(self) -> None:
         """Take the primary's place."""
         connection = await asyncpg.connect(self.dsn)

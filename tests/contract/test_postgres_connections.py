@@ -123,7 +123,7 @@ async def test_a_claim_whose_reply_is_lost_is_handed_back_by_a_later_beat(place,
         clock.advance(1)
         await scheduler.beat(beat(held_at=now(clock)))
         again = await claim(scheduler)
-        assert (again.token.fence > now(clock) - 1, again.crashes) == (True, 0)
+        assert (again.token.fence, again.crashes) == (3, 0)
         clock.advance(1)
         await scheduler.beat(beat(held=[Held(again.token, 0)], held_at=now(clock)))
         assert (await read(scheduler)).worker == "w"

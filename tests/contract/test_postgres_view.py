@@ -43,7 +43,7 @@ async def test_a_view_is_one_statement(place):
     async with place.open(pool_size=1) as scheduler:
         await lives(scheduler)
         await view(scheduler, "x")
-        (connection,) = next(iter(scheduler._connections._pools.values())).free
+        (connection,) = next(iter(scheduler._connections._pools._pools.values())).free
         asked = []
         with connection.query_logger(asked.append):
             await view(scheduler, "x")

@@ -7,7 +7,6 @@ closed and opened again between any two calls. The clock moves only when a rule 
 """
 
 import asyncio
-from bisect import insort
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
@@ -23,7 +22,6 @@ from zart.records import (
     Commit,
     Demand,
     Event,
-    Execution,
     Held,
     Move,
     NewExecution,
@@ -83,8 +81,6 @@ class Machine(RuleBasedStateMachine):
         self._keys = 0
         self.workers: list[str] = []
         self.grips: list[Grip] = []
-        self.fences_expected: dict[str, list[int]] = {}
-        self.fences_found: dict[str, list[int]] = {}
         self.other = self.runner.run(self._open())
 
     def teardown(self) -> None:
@@ -115,8 +111,7 @@ class Machine(RuleBasedStateMachine):
 
         expected = self.runner.run(answer(self.memory, act))
         found = self.runner.run(answer(self.other, other or act))
-        told, wanted = plain(found, self.fences_found), plain(expected, self.fences_expected)
-        assert told == wanted, "\n".join(differences(wanted, told))
+        assert plain(found) == plain(expected), "\n".join(differences(plain(expected), plain(found)))
         return expected, found
 
     def said(self, again: bool, act: Callable[[Storage], Awaitable[Any]], other: Any = None) -> Any:
@@ -353,8 +348,8 @@ class Machine(RuleBasedStateMachine):
                 reply = await storage.beat(evolve(sign, held=held))
                 left = {token.execution_id for token in reply.lost} & open_
                 after = {id_ for id_ in open_ - left if await _fence(storage, id_) != fences[id_]}
-                mail = [(by_key[key], plain(list(told), {})) for key, told in reply.mail.items() if by_key[key] not in after]
-                lost = [(token.execution_id, token.run) for token in reply.lost if token.execution_id not in left]
+                mail = [(by_key[key], plain(list(letters))) for key, letters in reply.mail.items() if by_key[key] not in after]
+                lost = [(token.execution_id, token.run, token.fence) for token in reply.lost if token.execution_id not in left]
                 return reply.alive, reply.now, sorted(lost), sorted(mail), reply.taken_over
 
             return call
@@ -426,35 +421,22 @@ async def in_id_order(storage: Storage, demand: Demand) -> list[Claim]:
     return sorted(await storage.claim(demand), key=lambda claim: claim.token.execution_id)
 
 
-def plain(answer: Any, fences: dict[str, list[int]]) -> Any:
-    """Return an answer without what is each storage's own: keys, the kinds of its collections, and how far apart fences are.
-
-    Of a fence it says which of those it is that were seen of its execution, the lowest being 0.
-    """
+def plain(answer: Any) -> Any:
+    """Return an answer without what is each storage's own: the keys of tokens, and the kinds of its collections."""
     match answer:
         case Claim():
-            token = evolve(answer.token, key=0, fence=_rank(answer.token.execution_id, answer.token.fence, fences))
-            return evolve(answer, token=token, steps=(), mail=()), plain(answer.steps, fences), plain(answer.mail, fences)
-        case Execution():
-            ranked = evolve(answer, fence=_rank(answer.id, answer.fence, fences))
-            return [Execution, *(plain(getattr(ranked, field.name), fences) for field in ranked.__attrs_attrs__)]
+            told = evolve(answer, token=evolve(answer.token, key=0), steps=(), mail=())
+            return told, plain(answer.steps), plain(answer.mail)
         case list() | tuple():
-            return [plain(each, fences) for each in answer]
+            return [plain(each) for each in answer]
         case dict():
-            return {key: plain(value, fences) for key, value in answer.items()}
+            return {key: plain(value) for key, value in answer.items()}
         case _ if hasattr(answer, "__attrs_attrs__") and any(
             isinstance(getattr(answer, field.name), list | tuple) for field in answer.__attrs_attrs__
         ):
-            return [type(answer), *(plain(getattr(answer, field.name), fences) for field in answer.__attrs_attrs__)]
+            return [type(answer), *(plain(getattr(answer, field.name)) for field in answer.__attrs_attrs__)]
         case _:
             return answer
-
-
-def _rank(execution_id: str, fence: int, fences: dict[str, list[int]]) -> int:
-    seen = fences.setdefault(execution_id, [])
-    if fence not in seen:
-        insort(seen, fence)
-    return seen.index(fence)
 
 
 def differences(expected: Any, found: Any) -> list[str]:

@@ -94,4 +94,5 @@ def test_a_planted_bug_is_found(bug):
         return Machine(reopen)
 
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(machine, settings=settings(stories(120), phases=[Phase.generate]))
+        # It ends with the first that shows it. Which that is depends on what is imported: Hypothesis draws from it.
+        run_state_machine_as_test(machine, settings=settings(stories(500), phases=[Phase.generate]))

@@ -67,7 +67,7 @@ class Claims(Scene):
             seen=0,
             now=now(clock),
         )
-        assert (claimed.token.execution_id, claimed.token.run) == ("a", 1)
+        assert (claimed.token.execution_id, claimed.token.run, claimed.token.fence) == ("a", 1, 1)
         assert (list(claimed.steps), list(claimed.mail)) == ([], [])
 
     async def test_rule_2_a_claimed_execution_runs_under_its_worker(self, scheduler: Storage, clock: FakeClock) -> None:
@@ -79,7 +79,7 @@ class Claims(Scene):
         after = await read(scheduler)
         assert (after.status, after.worker, after.due_at) == (ExecutionStatus.RUNNING, "w", None)
         assert after.started_at == now(clock)
-        assert after.fence == claimed.token.fence > before.fence
+        assert after.fence == before.fence + 1 == claimed.token.fence
 
     async def test_rule_2_what_is_claimed_is_not_claimed_again(self, scheduler: Storage) -> None:
         await running(scheduler, "a", "b")

@@ -52,7 +52,7 @@ class Moves(Scene):
         assert list(await scheduler.claim(demand())) == []
         clock.advance(1)
         again = await claim(scheduler)
-        assert again.token.fence > claimed.token.fence
+        assert again.token.fence == claimed.token.fence + 1
         assert (again.token.run, again.token.key) == (1, claimed.token.key)
 
     @pytest.mark.parametrize("status", [ExecutionStatus.COMPLETED, ExecutionStatus.FAILED])

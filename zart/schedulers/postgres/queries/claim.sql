@@ -5,19 +5,13 @@
 -- seen, until there are enough. A row with the fence that was seen has no record that this statement cannot see: to write one,
 -- somebody would have had to claim it. Mail may have come since; it is not carried, and `Claim.seen` does not claim so.
 --
--- A claim does not wait for the disk. What its holder says next does, and takes the claim along, for the log is written in order. If
--- the server crashes before, the claim has never been; its holder, who may not know that yet, can save nothing, because a fence is
--- never given twice: it is also the time.
---
 -- Literal 2 is zart.records.SUSPECT: a partial index serves only a query that repeats its condition. For `sign` see commit.sql.
 
 -- name: claim
 -- No row: the worker is not alive. Else one row per execution, or one without a key if there is none. `next_due_at`, told when there
 -- were fewer than asked for, says when the next is due. `past` and `mail` are arrays of records, NULL without any.
 WITH clock AS MATERIALIZED (
-    SELECT
-        coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now,
-        set_config('synchronous_commit', 'off', true)
+    SELECT coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
 ), worker AS MATERIALIZED (
     -- Its own beat may renew it meanwhile, but nobody may declare it dead.
     SELECT clock.now
@@ -52,7 +46,7 @@ WITH clock AS MATERIALIZED (
 ), candidates AS MATERIALIZED (
     SELECT * FROM innocents UNION ALL SELECT * FROM suspects ORDER BY due_at, key
 ), locked AS MATERIALIZED (
-    SELECT each.key, candidates.fence, candidates.length
+    SELECT each.key, candidates.length
     FROM candidates
     CROSS JOIN LATERAL (
         SELECT key FROM zart_executions
@@ -64,7 +58,7 @@ WITH clock AS MATERIALIZED (
     UPDATE zart_executions AS each SET
         status = 'running',
         worker = $2,
-        fence = greatest(each.fence + 1, worker.now),
+        fence = each.fence + 1,
         due_at = NULL,
         started_at = coalesce(each.started_at, worker.now),
         claimed_at = worker.now,
@@ -73,7 +67,7 @@ WITH clock AS MATERIALIZED (
     WHERE sign(locked.key) = 1 AND each.key = locked.key
     RETURNING
         each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.attempt, each.crashes,
-        each.crashed_workers, each.scheduled_at, each.deadline, each.mail > 0 OR locked.fence > 0 AS has_past
+        each.crashed_workers, each.scheduled_at, each.deadline, each.mail > 0 OR each.fence > 1 AS has_past
 )
 SELECT
     worker.now,
