@@ -3,7 +3,7 @@
 All else that can be known of an execution passes the storage port, and is watched there (`zart.telemetry`).
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 TEMPLATES: set[str] = set()
 """The names of `@zart_step`s before they are filled in: what telemetry calls a step whose name has values in it."""
@@ -19,6 +19,13 @@ class Observer(Protocol):
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:
         """An outcome reaches the body: its value, or the exception that it raises."""
         ...
+
+
+@runtime_checkable
+class Watched(Protocol):
+    """A storage that is watched, as `zart.telemetry` does it: whoever works with it has this observer, too."""
+
+    observer: Observer | None
 
 
 class Unobserved:

@@ -171,12 +171,11 @@ class Run:
     def _leave(self, ending: Ending) -> None:
         """Detach, and save the last word with whatever is unsaved; the body is cancelled when that has been answered."""
         self.detach()
-        move = ending.move
-        if move.reason is not None:
-            move = evolve(move, reason=one_line(move.reason))
-        why = "" if move.reason is None else f": {move.reason}"
+        move = ending.move if ending.move.reason is None else evolve(ending.move, reason=one_line(ending.move.reason))
         level = logging.WARNING if move.status is ExecutionStatus.FAILED or self._past.damage else logging.INFO
-        logger.log(level, "execution %s is %s%s", self.execution_id, move.status, why, extra=self.claim.tags)
+        if logger.isEnabledFor(level):
+            what = move.status if move.reason is None else f"{move.status}: {move.reason}"
+            logger.log(level, "execution %s is %s", self.execution_id, what, extra=self.claim.tags)
         self._ending = ending
         self._outbox.end(move, ending.records)
         self._host.leaving(self)

@@ -15,7 +15,7 @@ from zart.handler import TaskHandler
 from zart.ids import Randomness, SystemRandomness
 from zart.journal import Journal
 from zart.membership import Membership
-from zart.observe import Observer, Unobserved
+from zart.observe import Observer, Unobserved, Watched
 from zart.pool import TaskPool
 from zart.records import SUSPECT, BeatReply, Demand, Held
 from zart.registry import Registry
@@ -69,7 +69,8 @@ class Worker:
         self.clock: Clock = clock or SystemClock()
         self.randomness: Randomness = randomness or SystemRandomness()
         self.spawner: Spawner = spawner or ThreadSpawner()
-        self.observer: Observer = observer or getattr(scheduler, "observer", None) or Unobserved()
+        watching = scheduler.observer if isinstance(scheduler, Watched) else None
+        self.observer: Observer = observer or watching or Unobserved()
         self.scheduler = scheduler
         self.journal: Journal = Journal(scheduler, self.clock, self.randomness, lambda: len(self._runs))
         self.payload_limit: int = self.config.payload_limit
@@ -191,6 +192,7 @@ class Worker:
             demand = self._demand(free)
             claims = await self.scheduler.claim(demand)
             self._is_more = len(claims) >= free > 0
+            tells = logger.isEnabledFor(logging.INFO)
             if demand.worker != self.id:
                 return 0  # declared dead meanwhile: what it was given has been taken from it
             for claim in claims:
@@ -198,7 +200,8 @@ class Worker:
                 if (before := self._runs.get(claim.token.key)) is not None:
                     self._leaving.discard(before)  # let go, and claimed again before its last word was answered
                 run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
-                logger.info("execution %s is running", run.execution_id, extra=claim.tags)
+                if tells:
+                    logger.info("execution %s is running", run.execution_id, extra=claim.tags)
                 run.start_safely()
         finally:
             self._claiming = False  # not before all are in the books: a beat in between would give them back
