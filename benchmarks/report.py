@@ -200,7 +200,7 @@ def _lines(rounds: Sequence[Round], place: str, drawings: Sequence[str]) -> Iter
     yield ""
     yield f"Made by `make bench`: medians of {len(rounds)} round{'s' * (len(rounds) > 1)}. {place}."
     yield ""
-    yield "[](performance.md) says what is measured, and what follows."
+    yield "[The page on speed](performance.md) says what is measured, and what follows."
     yield ""
     for name in drawings:
         yield f"![{name.removesuffix('.svg')}]({name})"

@@ -2,86 +2,55 @@
 
 import asyncio
 import re
-from types import TracebackType
-from typing import Self
+from collections.abc import Coroutine
+from typing import Any
+
+from tests.servers.relay import PIECE, Relay
 
 _WRITES = re.compile(rb"\b(?:INSERT|UPDATE|DELETE)\b")
 _HEAD = 5
 _LENGTH = 4
 
 
-class SlowCommits:
+class SlowCommits(Relay):
     """Passes bytes on, and holds the reply to every statement that writes for `seconds`, one after the other.
 
     That is a disk that does so many writes a second, however many connections there are. Reads pass as they are.
     """
 
     def __init__(self, port: int, seconds: float) -> None:
-        self._target = port
+        super().__init__(port)
         self._seconds = seconds
         self._disk = asyncio.Lock()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self.commits: int = 0
         """How many replies were held."""
 
-    async def __aenter__(self) -> Self:
-        """Begin to listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
+    def _ways(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        there_reader: asyncio.StreamReader,
+        there_writer: asyncio.StreamWriter,
+    ) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
+        said = _Said()
+        return self._listen_in(said, reader, there_writer), self._hold(said, there_reader, writer)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Cut every connection."""
-        self._listening().close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    @property
-    def port(self) -> int:
-        """Where it listens."""
-        port: int = self._listening().sockets[0].getsockname()[1]
-        return port
-
-    def _listening(self) -> asyncio.Server:
-        if self._server is None:
-            raise RuntimeError("use the proxy inside `async with`")
-        return self._server
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
-        talk = _Talk()
-        both = [
-            asyncio.create_task(self._pass_on(reader, there_writer, talk)),
-            asyncio.create_task(self._bring_back(there_reader, writer, talk)),
-        ]
-        self._tasks |= set(both)
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in both:
-                task.cancel()
-            for each in (writer, there_writer):
-                each.close()
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, talk: "_Talk") -> None:
-        while data := await reader.read(65536):
-            talk.hear(data)
+    async def _listen_in(self, said: "_Said", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(PIECE):
+            said.hear(data)
             writer.write(data)
 
-    async def _bring_back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, talk: "_Talk") -> None:
-        while data := await reader.read(65536):
-            if talk.writes:
-                talk.writes = False
+    async def _hold(self, said: "_Said", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(PIECE):
+            if said.writes:
+                said.writes = False
                 async with self._disk:
                     self.commits += 1
                     await asyncio.sleep(self._seconds)
             writer.write(data)
 
 
-class _Talk:
+class _Said:
     """What a client says on one connection: which of its statements write, and whether it has just run one of these."""
 
     def __init__(self) -> None:

@@ -1,13 +1,34 @@
 """Servers that several suites share: started once in a test run, or once in each of its processes."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import mariadb
 from tests.servers.mariadb import MariaDbServer, MySqlServer
 from tests.servers.postgres import PostgresServer, installed
+from tests.servers.present import SERVERS, need, told
+
+
+def pytest_report_header() -> str:
+    """Say which servers this run uses."""
+    return told()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out MySQL itself where it is not installed: MariaDB speaks for the same backend, and the header says so."""
+    if SERVERS["MySQL"]():
+        return
+    left_out = [each for each in items if _wants_mysql(each)]
+    items[:] = [each for each in items if not _wants_mysql(each)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+def _wants_mysql(item: pytest.Item) -> bool:
+    """Whether a test asks for the server, or is parametrized with its name."""
+    if not isinstance(item, pytest.Function):
+        return False
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    return "mysql_server" in item.fixturenames or "mysql_server" in parameters
 
 
 @pytest.fixture(scope="session")
@@ -19,26 +40,22 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture(scope="session")
 def oldest_postgres_server() -> Iterator[PostgresServer]:
-    """Yield a server of the oldest version that is supported, if the machine has one."""
-    if "15" not in installed() and not os.environ.get("ZART_ALL_SERVERS"):
-        pytest.skip("PostgreSQL 15 is not installed")
+    """Yield a server of the oldest version that is supported."""
+    need("PostgreSQL 15")
     with PostgresServer(installed()["15"]) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDbServer]:
-    """Yield a MariaDB server, if the machine has one."""
-    if mariadb.installed() is None and not os.environ.get("ZART_ALL_SERVERS"):
-        pytest.skip("MariaDB is not installed")
+    """Yield a MariaDB server."""
+    need("MariaDB")
     with MariaDbServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def mysql_server() -> Iterator[MariaDbServer]:
-    """Yield a MySQL server, if the machine has one: Debian's stable release has none."""
-    if mariadb.installed_mysql() is None:
-        pytest.skip("MySQL is not installed")
+    """Yield a MySQL server."""
     with MySqlServer() as server:
         yield server

@@ -7,10 +7,10 @@ from oban import worker
 from oban.schema import install
 
 from benchmarks.race import Course, data, main
+from benchmarks.subjects.queues import Queue
 
 _QUEUE = "bench"
 _BATCH = 1000
-_W6_ONLY = "Oban is measured in W6 only"
 
 
 @worker(queue=_QUEUE)
@@ -25,7 +25,7 @@ _JOB: Any = Job
 """The decorator has given it methods that no type checker knows of."""
 
 
-class Oban:
+class Oban(Queue):
     """Its client."""
 
     def __init__(self, course: Course) -> None:
@@ -56,22 +56,6 @@ class Oban:
         """Enqueue jobs, many at once."""
         for first in range(0, number, _BATCH):
             await self._client.enqueue_many(*(_JOB.new(data(steps)) for _ in range(min(_BATCH, number - first))))
-
-    async def result(self, handle: Any) -> Any:
-        """Refuse: a job has no result."""
-        raise NotImplementedError(_W6_ONLY)
-
-    async def send(self, handle: Any) -> None:
-        """Refuse: a job waits for nothing."""
-        raise NotImplementedError(_W6_ONLY)
-
-    async def finished(self) -> int:
-        """Refuse: nobody works."""
-        raise NotImplementedError(_W6_ONLY)
-
-    def work(self, workload: str) -> None:
-        """Refuse: a job has no steps to measure."""
-        raise NotImplementedError(_W6_ONLY)
 
 
 if __name__ == "__main__":

@@ -7,13 +7,13 @@ from pgqueuer.db import AsyncpgPoolDriver
 from pgqueuer.queries import Queries
 
 from benchmarks.race import Course, main
+from benchmarks.subjects.queues import Queue
 
 _BATCH = 1000
-_W6_ONLY = "PgQueuer is measured in W6 only"
 _PAYLOAD = b'{"steps": 5, "customer": "ada@example.com"}'
 
 
-class Pgqueuer:
+class Pgqueuer(Queue):
     """Its client."""
 
     def __init__(self, course: Course) -> None:
@@ -45,22 +45,6 @@ class Pgqueuer:
         for first in range(0, number, _BATCH):
             size = min(_BATCH, number - first)
             await self._queries.enqueue([task] * size, [_PAYLOAD] * size, [0] * size)
-
-    async def result(self, handle: Any) -> Any:
-        """Refuse: a job has no result."""
-        raise NotImplementedError(_W6_ONLY)
-
-    async def send(self, handle: Any) -> None:
-        """Refuse: a job waits for nothing."""
-        raise NotImplementedError(_W6_ONLY)
-
-    async def finished(self) -> int:
-        """Refuse: a job that has ended is gone."""
-        raise NotImplementedError(_W6_ONLY)
-
-    def work(self, workload: str) -> None:
-        """Refuse."""
-        raise NotImplementedError(_W6_ONLY)
 
 
 if __name__ == "__main__":

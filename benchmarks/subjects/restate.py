@@ -21,6 +21,7 @@ from hypercorn.config import Config
 
 from benchmarks.child import say
 from benchmarks.race import CUSTOMER, LINE, STEPS, Course, Figures, Race, Tally, data, executions, main, stride
+from tests.servers.program import kept
 
 _PROGRAMS = "node_modules/@restatedev/restate-server-*/bin/restate-server"
 """Where npm has put the server's program, one package for each kind of machine."""
@@ -28,9 +29,6 @@ _INGRESS, _ADMIN, _NODE, _SERVICE = 18080, 19070, 15122, 19080
 _CONNECTIONS = 200
 _PATIENCE = 30.0
 _LARGEST = 2**31 - 1
-
-# The shell lives as long as its standard input is open, and takes the server with it.
-_KEEPER = '"$0" "$@" </dev/null & server=$!; cat >/dev/null; kill -KILL $server; wait $server'
 
 
 def services(course: Course, workload: str) -> Any:
@@ -105,7 +103,7 @@ class Restate:
             "RUST_LOG": "error",
         }
         program = next(Path(sys.prefix).glob(_PROGRAMS))
-        command = ["sh", "-c", _KEEPER, str(program), "--base-dir", str(self._course.folder / "restate"), "--node-name", "one"]
+        command = kept([program, "--base-dir", self._course.folder / "restate", "--node-name", "one"])
         with (self._course.folder / "restate.log").open("wb") as log:
             self._server = subprocess.Popen(  # noqa: ASYNC220, S603 # nothing else happens meanwhile
                 command, stdin=subprocess.PIPE, stdout=log, stderr=log, env={**os.environ, **own}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers.mariadb import MariaDbServer
 from tests.servers.postgres import PostgresServer, installed
 from zart import DurableScheduler, connect
 from zart.cli.app import run
@@ -124,8 +125,47 @@ async def test_a_server_that_goes_away_leaves_a_word_about_the_schema() -> None:
             await measuring.__aexit__(None, None, None)
 
 
-def test_an_unreachable_server_is_unavailable(bench: Bench) -> None:
-    left, out, err = bench("postgresql://nobody:secret@127.0.0.1:1/nothing")
+async def tables_of(server: MariaDbServer) -> list[str]:
+    connection = await server.session()
+    try:
+        async with connection.cursor() as cursor:
+            await cursor.execute("SHOW TABLES")
+            return [name for (name,) in await cursor.fetchall()]
+    finally:
+        connection.close()
+
+
+@pytest.mark.timeout(180)
+def test_on_mariadb_it_works_in_tables_of_its_own_and_removes_them(bench: Bench, mariadb_server: MariaDbServer) -> None:
+    before = asyncio.run(tables_of(mariadb_server))
+    left, out, err = bench(mariadb_server.url, "--seconds", "0.1", "--concurrency", "30", "--json")
+    assert left == Exit.DONE, err
+    assert measured(out)
+    assert asyncio.run(tables_of(mariadb_server)) == before
+
+
+async def test_on_mariadb_nobody_elses_tables_are_used_while_it_measures(mariadb_server: MariaDbServer) -> None:
+    before = set(await tables_of(mariadb_server))
+    async with ground(mariadb_server.url):
+        made = set(await tables_of(mariadb_server)) - before
+        assert made
+        assert all(name.startswith("zart_bench_") for name in made)
+    assert set(await tables_of(mariadb_server)) == before
+
+
+@pytest.mark.timeout(180)
+async def test_a_mariadb_that_goes_away_leaves_a_word_about_the_tables() -> None:
+    with MariaDbServer() as server:
+        measuring = ground(server.url)
+        await measuring.__aenter__()
+        server.stop()
+        with pytest.raises(StorageUnavailable, match=r"remove them with: DROP TABLE IF EXISTS `zart_bench_\w+_executions`"):
+            await measuring.__aexit__(None, None, None)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "mysql"])
+def test_an_unreachable_server_is_unavailable(bench: Bench, scheme: str) -> None:
+    left, out, err = bench(f"{scheme}://nobody:secret@127.0.0.1:1/nothing")
     assert (left, out) == (Exit.UNAVAILABLE, "")
     assert "secret" not in err
 

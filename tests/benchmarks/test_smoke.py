@@ -28,11 +28,10 @@ INSIDE = {
 SERVER = {"W1.server", "W1.commits", "W1.wal", "W1 many.rate", "W1 at 200.commits", "W1 at 200.wal"}
 
 
-def quick(folder: Path, *options: str) -> tuple[str, dict[str, Any]]:
-    """Run the benchmarks on very little, and return what they printed and wrote."""
-    said = folder / "figures.json"
+def ran(module: str, *options: str | Path) -> str:
+    """Run a module of the benchmarks to its good end, and return what it printed."""
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "--quick", "--json", said, *options],
+        [sys.executable, "-m", module, *options],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -40,10 +39,17 @@ def quick(folder: Path, *options: str) -> tuple[str, dict[str, Any]]:
         env={"COLUMNS": "220", "PATH": "/usr/bin:/bin"},
     )
     assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def quick(folder: Path, *options: str) -> tuple[str, dict[str, Any]]:
+    """Run the benchmarks on very little, and return what they printed and wrote."""
+    said = folder / "figures.json"
+    printed = ran("benchmarks", "--quick", "--json", said, *options)
     figures: dict[str, Any] = json.loads(said.read_text("utf-8"))["medians"]
     assert all(isinstance(each, float) for of in figures.values() for each in of.values())
     assert all(each > 0 for of in figures.values() for key, each in of.items() if key not in {"parked.memory", "W1.server"})
-    return run.stdout, figures
+    return printed, figures
 
 
 @pytest.mark.timeout(240)
@@ -92,26 +98,6 @@ def test_what_there_is_not_is_refused_by_name(option: str, value: str, says: str
 
 @pytest.mark.timeout(120)
 def test_the_http_api_is_measured_beside_a_bare_route(tmp_path: Path) -> None:
-    run = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "benchmarks.http",
-            "--rows",
-            "2000",
-            "--rounds",
-            "1",
-            "--seconds",
-            "1",
-            "--scratch",
-            str(tmp_path),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"COLUMNS": "220", "PATH": "/usr/bin:/bin"},
-    )
-    assert run.returncode == 0, run.stderr
+    printed = ran("benchmarks.http", "--rows", "2000", "--rounds", "1", "--seconds", "1", "--scratch", tmp_path)
     for subject in ("bare route", "GET of one", "list, 1,000 rows", "list, 2,000 rows"):
-        assert subject in run.stdout
+        assert subject in printed

@@ -19,10 +19,9 @@ from tests.chaos.fleet import CONFIG
 from tests.chaos.ground import PostgresGround
 from tests.chaos.ledger import Ledger
 from tests.chaos.nemesis import Tally
-from tests.chaos.storm import Verdict, keep, records_of
-from tests.chaos.voyages import NAME
+from tests.chaos.storm import Verdict, keep, records_of, see_end, start_all
 from tests.servers.postgres import PostgresServer, installed
-from zart import DurableScheduler, StorageUnavailable
+from zart import DurableScheduler
 from zart.clock import SystemClock
 
 BATCH, WORKERS = 12, 3
@@ -73,11 +72,7 @@ class ClaimStorm:
         """Start some executions, end the server when the first of them has begun, and see all of them through."""
         ids = [f"{self.name}-{number:04}-{each:02}" for each in range(BATCH)]
         lines, mark = ledger.lines, len(ledger.lines)
-        for each in ids:
-            ledger.note("start?", each, WORDS)
-        await client.start_many((each, NAME, WORDS) for each in ids)
-        for each in ids:
-            ledger.note("start!", each, WORDS)
+        await start_all(client, ledger, ids, WORDS)
         some = self.chance.randrange(1, BATCH)
         await ledger.until(lambda: sum(line.what == "begin" for line in lines[mark:]) >= some, "their first steps")
         since = SystemClock.monotonic()
@@ -86,13 +81,7 @@ class ClaimStorm:
         crash = Interruption("server crash", since, SystemClock.monotonic())
         until = SystemClock.monotonic() + PATIENCE
         for each in ids:
-            while SystemClock.monotonic() < until:
-                try:
-                    await client.ended(each, "10s")
-                except (StorageUnavailable, TimeoutError):
-                    continue
-                else:
-                    break
+            await see_end(client, each, until)
         return crash
 
     def _judge(self, history: History) -> Verdict:

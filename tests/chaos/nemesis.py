@@ -216,9 +216,9 @@ class Nemesis:
     async def _lose(self, tally: Tally) -> None:
         strait = self.chance.choice(list(self.straits.values()))
         before, since = strait.lost, SystemClock.monotonic()
-        strait.lose = self.chance.randrange(1, 4)
+        strait.lose(self.chance.randrange(1, 4))
         await asyncio.sleep(1)
-        strait.lose = 0
+        strait.lose(0)
         self.fleet.note("reply lost", since, slack=LEASE)
         tally.done += 1
         tally.hits += strait.lost - before

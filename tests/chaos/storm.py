@@ -4,7 +4,7 @@ import asyncio
 import os
 import pwd
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -164,23 +164,13 @@ class Storm:
                 return idle
             ids = [f"{self.name}-probe-{number + each:05}" for each in range(PROBES)]
             number += PROBES
+            await start_all(client, fleet.ledger, ids, ["linger:1"])
             for each in ids:
-                fleet.ledger.note("start?", each, ["linger:1"])
-            await client.start_many((each, NAME, ["linger:1"]) for each in ids)
-            for each in ids:
-                fleet.ledger.note("start!", each, ["linger:1"])
                 await self._wait(client, each, until)
 
     async def _wait(self, client: DurableScheduler, execution_id: str, until: float) -> None:
-        while SystemClock.monotonic() < until:
-            try:
-                await client.ended(execution_id, max(0.1, until - SystemClock.monotonic()))
-            except StorageUnavailable:
-                await asyncio.sleep(0.2)
-            except (ExecutionNotFound, TimeoutError):
-                return
-            else:
-                return
+        with suppress(ExecutionNotFound):  # its client died before it said so
+            await see_end(client, execution_id, until)
 
     async def _judge(self, fleet: Fleet, nemesis: Nemesis, client: DurableScheduler, slow: list[str]) -> Verdict:
         await fleet.leave()  # so that nothing comes into the ledger any more
@@ -206,6 +196,28 @@ class Storm:
         }
         missed = [] if nemesis.disk.mounted else ["a full disk: this user may not mount a small one; run it as root"]
         return Verdict(self.name, counts, nemesis.tallies, violations, missed)
+
+
+async def start_all(client: DurableScheduler, ledger: Ledger, ids: list[str], words: list[str]) -> None:
+    """Start voyages at once, and note that they were asked for, and then that they were begun."""
+    for each in ids:
+        ledger.note("start?", each, words)
+    await client.start_many((each, NAME, words) for each in ids)
+    for each in ids:
+        ledger.note("start!", each, words)
+
+
+async def see_end(client: DurableScheduler, execution_id: str, until: float) -> None:
+    """Return when an execution has ended, or at a moment of the machine's clock, whatever becomes of the storage meanwhile."""
+    while SystemClock.monotonic() < until:
+        try:
+            await client.ended(execution_id, max(0.1, until - SystemClock.monotonic()))
+        except StorageUnavailable:
+            await asyncio.sleep(0.2)
+        except TimeoutError:
+            return
+        else:
+            return
 
 
 def keep(ledger: Ledger, folder: Path) -> None:

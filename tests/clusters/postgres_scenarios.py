@@ -78,10 +78,8 @@ class Bouncer(PgBouncer):
 
     def crash(self) -> None:
         """Kill it with -9, and start it again."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        self.__enter__()
+        self.stop()
+        self.start()
 
 
 async def serializable(*, contract: bool = True, executions: int = 80) -> Score:

@@ -6,11 +6,11 @@ import signal
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 import asyncpg
 
-from tests.servers.postgres import DEBIAN, PATIENCE, PostgresServer
+from tests.servers.postgres import DEBIAN, PostgresServer
+from tests.servers.program import PATIENCE
 from zart.clock import SystemClock
 
 _IS_SYNC = "SELECT count(*) = 1 FROM pg_stat_replication WHERE sync_state = 'sync' AND state = 'streaming'"
@@ -68,22 +68,14 @@ class Standby(Primary):
         super().__init__()
         self._primary = primary
 
-    def __enter__(self) -> Self:
-        """Copy the primary, and start to follow it."""
-        try:
-            if os.geteuid() == 0:
-                self._become_unprivileged()
-            copy = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
-            source = ["--host=127.0.0.1", f"--port={self._primary.port}", "--username=zart"]
-            command = [self._programs / "pg_basebackup", *source, *copy, "-D", self._folder / "data"]
-            subprocess.run(command, check=True, capture_output=True, **self._user)  # type: ignore[call-overload] # a dict of options has one type for all
-            with (self._folder / "data" / "postgresql.auto.conf").open("a") as settings:
-                settings.write("synchronous_standby_names = ''\n")  # it has no standby of its own yet
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
+    def _prepare(self) -> None:
+        """Copy the primary."""
+        copy = ["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"]
+        source = ["--host=127.0.0.1", f"--port={self._primary.port}", "--username=zart"]
+        command = [self._programs / "pg_basebackup", *source, *copy, "-D", self._folder / "data"]
+        subprocess.run(command, check=True, capture_output=True, **self._user)
+        with (self._folder / "data" / "postgresql.auto.conf").open("a") as settings:
+            settings.write("synchronous_standby_names = ''\n")  # it has no standby of its own yet
 
     async def promote(self) -> None:
         """Take the primary's place."""

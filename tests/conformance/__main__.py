@@ -18,7 +18,7 @@ class Recorder:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Hear of one."""
-        if "test_scenario[" not in report.nodeid:
+        if "::test_scenario" not in report.nodeid:
             return
         self.played += report.when == "call"
         if report.failed:

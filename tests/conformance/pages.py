@@ -45,7 +45,7 @@ _COVERAGE_HEAD = """\
 # Failure scenarios
 
 What goes wrong in systems like this one, as their public issue trackers tell, and the tests that prove what Zart makes of
-it. Numbers such as A-1a are lines of [](../explain/conformance.md). *Later* is said of what is not built yet.
+it. Numbers such as A-1a are lines of [Conformance](../explain/conformance.md). *Later* is said of what is not built yet.
 
 | | what happens | tests |
 |---|---|---|

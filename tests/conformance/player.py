@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import suppress
 from datetime import timedelta
 from functools import partial
@@ -42,11 +42,14 @@ from zart import ExecutionHandle, ExecutionStatus, Registry, StorageUnavailable,
 from zart.durations import to_timedelta
 from zart.records import Query
 from zart.report import DurableExecutionStatus
+from zart.worker import Worker
 
 CONFIG = WorkerConfig(lease="3s", heartbeat_interval="1s", max_crashes=1000)
 """A short lease, so that deaths cost little time; and deaths beside the story are none of the scenario's."""
 ROUNDS = 200
 """So many deaths, timers and pauses a play may take until it is taken for endless."""
+PATIENCE = 10
+"""Seconds that a worker may take to learn that what it holds is another's."""
 _LIVE = Query((ExecutionStatus.PENDING, ExecutionStatus.WAITING, ExecutionStatus.RUNNING), limit=1000)
 
 
@@ -327,7 +330,7 @@ class Play:
         await self._settle()
         before = await self._stored()
         line.gate.set()
-        await self._until(lambda: not first.runs)
+        await self._lets_go(first)
         expect("what is stored, after the first worker's write", before, await self._stored())
         first.abandon()
         if meanwhile == "running":
@@ -339,12 +342,14 @@ class Play:
         storage = self.ground.storage
         return [*lines(await storage.history(self.id)), str(await storage.get(self.id))]
 
-    async def _until(self, done: Callable[[], bool]) -> None:
-        for _ in range(500):
-            if done():
-                return
-            await asyncio.sleep(0.001)
-        raise Broken("the first worker still believes to hold it")
+    async def _lets_go(self, worker: Worker) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while worker.runs:
+                    worker._slot.clear()  # set when a run ends
+                    await worker._slot.wait()
+        except TimeoutError as error:
+            raise Broken("the first worker still believes to hold it") from error
 
     async def _sweep(self) -> None:
         """Leave nothing behind that a later play could stumble over."""

@@ -9,7 +9,7 @@ def _span(letter: str, first: int, last: int, marks: str = "") -> tuple[str, ...
 
 _SIMULATION = "tests/simulation/test_simulation.py::test_nothing_breaks_a_promise"
 _PLANTED = "tests/simulation/test_simulation.py::test_a_planted_bug_is_caught"
-_CONNECTIONS = "tests/contract/test_postgres_connections.py::"
+_CONNECTIONS = "tests/contract/test_server_connections.py::"
 _SQLITE = "tests/unit/test_sqlite_"
 _LOCKS = "tests/contract/test_postgres_locks.py::"
 
@@ -351,8 +351,8 @@ COVERED: dict[str, Covered] = {
         "a migration waits behind traffic, or meets another",
         (
             "tests/contract/test_postgres_schema.py::test_a_migration_waits_its_turn_but_not_for_ever",
-            "tests/contract/test_postgres_schema.py::test_ten_at_once_migrate_it_once",
-            "tests/contract/test_postgres_schema.py::test_a_newer_database_is_refused_with_both_versions",
+            "tests/contract/test_server_schema.py::test_ten_at_once_migrate_it_once",
+            "tests/contract/test_server_schema.py::test_a_newer_database_is_refused_with_both_versions",
             _SQLITE + "processes.py::test_processes_that_migrate_at_once_do_it_once",
         ),
     ),

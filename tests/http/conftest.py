@@ -110,3 +110,11 @@ async def serving(api: Api, limits: ConnectionLimits | None = None) -> AsyncIter
         finally:
             server.should_exit = True
             await task
+
+
+async def ended(reader: asyncio.StreamReader) -> bytes:
+    """Return what comes until the connection ends."""
+    try:
+        return await reader.read()
+    except ConnectionResetError:
+        return b""

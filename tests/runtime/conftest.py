@@ -1,6 +1,6 @@
 """The runtime suite runs on every backend: a test gets `harness` and cannot know which storage is behind it."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -54,3 +54,12 @@ def make_harness(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[st
 def harness(request: pytest.FixtureRequest, make_harness: Callable[[str], MakeHarness]) -> MakeHarness:
     """Return a function that makes a harness of handlers on the backend at hand."""
     return make_harness(request.param)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
+    """Yield an open storage that goes by the machine's clock, for a worker of the test's own."""
+    backend: Storage = InMemoryScheduler() if request.param == "memory" else SqliteScheduler(tmp_path / "zart.db")
+    await backend.migrate()
+    async with backend:
+        yield backend

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.servers.postgres import PostgresServer, installed
+from tests.servers.present import need
 from zart import PostgresScheduler, StorageUnavailable
 from zart.schedulers.address import Address
 from zart.schedulers.postgres import verified as trust
@@ -131,8 +132,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 @pytest.fixture(scope="module")
 def encrypting():
     """Yield a server that encrypts, and its certificate. That of the wheel is built without."""
-    if "15" not in installed() and not os.environ.get("ZART_ALL_SERVERS"):
-        pytest.skip("PostgreSQL 15 is not installed")
+    need("PostgreSQL 15")
     folder = Path(tempfile.mkdtemp(prefix="zart-tls-"))  # not pytest's own, which only its user may enter
     try:
         cert, secret = certificate(folder)

@@ -1,22 +1,16 @@
 """MariaDB and MySQL servers for a test run: on a free port, in a temporary folder, gone when the run is gone."""
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import asyncmy
 
-PATIENCE = 30.0
-
-# The shell lives as long as its standard input is open, which is as long as this process lives, however it ends.
-_KEEPER = '"$0" "$@" </dev/null & server=$!; cat >/dev/null; kill -KILL $server; wait $server'
+from tests.servers.program import ServerProgram
 
 
 def installed() -> Path | None:
@@ -33,18 +27,15 @@ def installed_mysql() -> Path | None:
     return Path(found)
 
 
-class MariaDbServer:
+class MariaDbServer(ServerProgram):
     """One server, for use in a `with`. `options` are settings beside those that make tests fast; with `fsync` it is durable."""
 
     def __init__(self, *, fsync: bool = False, options: Mapping[str, str] | None = None) -> None:
         program = self._find()
         if program is None:
             raise RuntimeError("there is no server; install Debian's mariadb-server, or mysql-server-core")
+        super().__init__("mariadb")
         self._program = program
-        self._folder = Path(tempfile.mkdtemp(prefix="zart-mariadb-"))
-        self._user: dict[str, Any] = {}
-        self._keeper: subprocess.Popen[bytes] | None = None
-        self.port: int = _free_port()
         self._options = {
             "bind_address": "127.0.0.1",
             "port": str(self.port),
@@ -67,55 +58,18 @@ class MariaDbServer:
         """Where the server is."""
         return f"mysql://root@127.0.0.1:{self.port}/zart"
 
-    def __enter__(self) -> Self:
-        """Make the data folder and start."""
-        try:
-            if os.geteuid() == 0:
-                nobody = pwd.getpwnam("nobody")
-                self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": self._folder}
-                os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
-            subprocess.run(self._make(self._folder / "data"), check=True, capture_output=True, **self._user)
-            (self._folder / "init.sql").write_text("CREATE DATABASE IF NOT EXISTS zart;\n")
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop, and leave nothing behind."""
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def start(self) -> None:
-        """Start, and return when it answers."""
-        named = {name.replace("_", "-"): value for name, value in self._options.items()}
-        settings = [f"--{name}={value}" if value else f"--{name}" for name, value in named.items()]
-        with (self._folder / "log").open("ab") as log:
-            self._keeper = subprocess.Popen(
-                ["sh", "-c", _KEEPER, self._program, "--no-defaults", f"--datadir={self._folder / 'data'}", *settings],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **self._user,
-            )
-        until = time.monotonic() + PATIENCE
-        while not self._answers():
-            if time.monotonic() > until or self._keeper.poll() is not None:
-                raise RuntimeError((self._folder / "log").read_text())
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Stop at once, as in a crash: with kill -9."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None and keeper.stdin is not None:
-            keeper.stdin.close()
-            keeper.wait(PATIENCE)
-
     async def session(self, database: str | None = "zart") -> Any:
         """Return a plain connection, for whoever closes it."""
         return await asyncmy.connect(host="127.0.0.1", port=self.port, user="root", database=database, autocommit=True)
+
+    def _prepare(self) -> None:
+        subprocess.run(self._make(self._folder / "data"), check=True, capture_output=True, **self._user)
+        (self._folder / "init.sql").write_text("CREATE DATABASE IF NOT EXISTS zart;\n")
+
+    def _command(self) -> list[str | Path]:
+        named = {name.replace("_", "-"): value for name, value in self._options.items()}
+        settings = [f"--{name}={value}" if value else f"--{name}" for name, value in named.items()]
+        return [self._program, "--no-defaults", f"--datadir={self._folder / 'data'}", *settings]
 
     def _find(self) -> Path | None:
         return installed()
@@ -154,9 +108,3 @@ class MySqlServer(MariaDbServer):
             f"--datadir={folder}",
             "--innodb-flush-method=nosync",
         ]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port

@@ -2,8 +2,11 @@
 
 import asyncio
 import struct
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
+
+from tests.servers.relay import Listener
 
 _READY, _KEY, _NOTIFICATION = b"Z", b"K", b"A"
 _SSL_REQUEST = 80877103
@@ -34,17 +37,15 @@ class _Line:
             self.writer.write(b"N")
 
 
-class TransactionPooler:
+class TransactionPooler(Listener):
     """Pools the connections to the server on a port; it takes any settings and drops them."""
 
     def __init__(self, port: int, *, size: int = 3) -> None:
-        self._target = port
+        super().__init__(port)
         self._size = size
         self._free: asyncio.LifoQueue[_Line] = asyncio.LifoQueue()
         self._greeting = b""
         self._lines: list[_Line] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
 
     async def __aenter__(self) -> Self:
         """Open all connections to the server, and listen."""
@@ -55,26 +56,15 @@ class TransactionPooler:
             self._greeting = await self._greet(line)
             self._lines.append(line)
             self._free.put_nowait(line)
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
+        return await super().__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Cut every connection."""
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await super().__aexit__(kind, error, trace)
         for line in self._lines:
             line.writer.close()
-
-    @property
-    def dsn(self) -> str:
-        """The server, through the pooler."""
-        assert self._server is not None
-        return f"postgresql://zart@127.0.0.1:{self._server.sockets[0].getsockname()[1]}/postgres"
 
     @staticmethod
     async def _greet(line: _Line) -> bytes:
@@ -86,12 +76,9 @@ class TransactionPooler:
             if kind == _READY:
                 return said
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = _Line(reader, writer)
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             await client.startup()
             writer.write(self._greeting)
             while True:
@@ -99,11 +86,6 @@ class TransactionPooler:
                 if kind == b"X":
                     return
                 await self._transact(client, message)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            return
-        finally:
-            self._tasks.discard(task)
-            writer.close()
 
     async def _transact(self, client: _Line, message: bytes) -> None:
         """Pass on everything up to the end of a transaction, to one server connection."""

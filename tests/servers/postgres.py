@@ -1,25 +1,17 @@
 """PostgreSQL servers for a test run: on a free port, in a temporary folder, gone when the run is gone."""
 
 import asyncio
-import os
-import pwd
 import shutil
-import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Self
 
 import asyncpg
 
-DEBIAN = Path("/usr/lib/postgresql/15/bin")
-PATIENCE = 30.0
+from tests.servers.program import ServerProgram
 
-# The shell lives as long as its standard input is open, which is as long as this process lives, however it ends.
-_KEEPER = '"$0" "$@" </dev/null & server=$!; cat >/dev/null; kill -QUIT $server; wait $server'
+DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 
 def embedded() -> Path | None:
@@ -34,15 +26,12 @@ def installed() -> dict[str, Path]:
     return {version: path for version, path in found.items() if path is not None and (path / "initdb").exists()}
 
 
-class PostgresServer:
+class PostgresServer(ServerProgram):
     """One server, for use in a `with`. `options` are settings beside those that make tests fast."""
 
     def __init__(self, programs: Path, *, fsync: bool = False, options: Mapping[str, str] | None = None) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="zart-postgres-"))
+        super().__init__("postgres", "QUIT")
         self._programs = programs
-        self._user: dict[str, object] = {}
-        self._keeper: subprocess.Popen[bytes] | None = None
-        self.port: int = _free_port()
         self._options = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
@@ -61,56 +50,10 @@ class PostgresServer:
         """Where the server is."""
         return f"postgresql://zart@127.0.0.1:{self.port}/postgres"
 
-    def __enter__(self) -> Self:
-        """Make the data folder and start."""
-        try:
-            if os.geteuid() == 0:
-                self._become_unprivileged()
-            initdb = [
-                self._programs / "initdb",
-                "--no-sync",
-                "--auth=trust",
-                "--username=zart",
-                "--encoding=UTF8",
-                "--locale=C",
-            ]
-            subprocess.run([*initdb, "-D", self._folder / "data"], check=True, capture_output=True, **self._user)  # type: ignore[call-overload] # a dict of options has one type for all
-            self.start()
-        except BaseException:
-            self.__exit__()
-            raise
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop, and leave nothing behind."""
-        self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
-
     def start(self) -> None:
         """Start, and return when it answers."""
         (self._folder / "data" / "postmaster.pid").unlink(missing_ok=True)  # of one that was killed
-        settings = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
-        with (self._folder / "log").open("ab") as log:
-            self._keeper = subprocess.Popen(  # type: ignore[call-overload] # as above
-                ["sh", "-c", _KEEPER, self._programs / "postgres", "-D", self._folder / "data", *settings],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                **self._user,
-            )
-        until = time.monotonic() + PATIENCE
-        while not self._answers():
-            if time.monotonic() > until:
-                raise RuntimeError((self._folder / "log").read_text())
-            time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Stop at once, as in a crash."""
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None and keeper.stdin is not None:
-            keeper.stdin.close()
-            keeper.wait(PATIENCE)
+        super().start()
 
     def run(self, *statements: str) -> list[asyncpg.Record]:
         """Run statements one by one from outside any event loop; return the rows of the last."""
@@ -127,6 +70,15 @@ class PostgresServer:
 
         return asyncio.run(all_of_them())
 
+    def _prepare(self) -> None:
+        settings = ["--no-sync", "--auth=trust", "--username=zart", "--encoding=UTF8", "--locale=C"]
+        make: list[str | Path] = [self._programs / "initdb", *settings, "-D", self._folder / "data"]
+        subprocess.run(make, check=True, capture_output=True, **self._user)
+
+    def _command(self) -> list[str | Path]:
+        settings = [word for name, value in self._options.items() for word in ("-c", f"{name}={value}")]
+        return [self._programs / "postgres", "-D", self._folder / "data", *settings]
+
     def _answers(self) -> bool:
         # The file says "ready" only of a server that has started; a connection would also try the client's patience.
         try:
@@ -137,18 +89,10 @@ class PostgresServer:
 
     def _become_unprivileged(self) -> None:
         """Have the server run as nobody, with programs that nobody can reach: initdb refuses root."""
-        nobody = pwd.getpwnam("nobody")
-        self._user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": [], "cwd": self._folder}
-        os.chown(self._folder, nobody.pw_uid, nobody.pw_gid)
+        super()._become_unprivileged()
         if not all(folder.stat().st_mode & 0o001 for folder in self._programs.parents):
             wheel = self._programs.parents[1]
             for each in (wheel.name, f"{wheel.name}.libs"):
                 if (wheel.parent / each).exists():
                     shutil.copytree(wheel.parent / each, self._folder / "programs" / each)
             self._programs = self._folder / "programs" / self._programs.relative_to(wheel.parent)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port

@@ -220,6 +220,7 @@ async def test_a_wait_for_ends_hears_of_every_shard(town):
         await town.scheduler.start([new(execution_id)])
         ending = asyncio.ensure_future(town.scheduler.wait([town.ids(number, 1)[0] for number in range(shard, 3)], HOUR))
         await settled()
+        assert not ending.done()
         await town.scheduler.cancel([execution_id])
         await returns(joined(ending))
 

@@ -4,8 +4,9 @@ import asyncio
 
 import httpx2
 import pytest
+from attrs import field, frozen
 
-from tests.http.conftest import READ, speaking
+from tests.http.conftest import READ, ended, speaking
 from tests.telemetry.conftest import Order
 from zart import InMemoryScheduler, StorageUnavailable, Worker, WorkerConfig
 from zart.errors import WorkerNotAlive
@@ -16,15 +17,34 @@ from zart.telemetry.probes import Probes
 from zart.testing import FakeClock, Harness
 
 
+@frozen
+class Mood:
+    """How claims are answered, and whether one was that began in this mood."""
+
+    error: Exception | None = None
+    met: asyncio.Event = field(factory=asyncio.Event)
+
+
 class Moody(InMemoryScheduler):
     """Answers claims only when it is in the mood."""
 
-    error: Exception | None = None
+    def __init__(self):
+        super().__init__()
+        self.mood = Mood()
 
     async def claim(self, demand):
-        if self.error is not None:
-            raise self.error
-        return await super().claim(demand)
+        mood = self.mood
+        try:
+            if mood.error is not None:
+                raise mood.error
+            return await super().claim(demand)
+        finally:
+            mood.met.set()
+
+    async def becomes(self, error):
+        """Change the mood; return when a claim has met with it."""
+        self.mood = Mood(error)
+        await self.mood.met.wait()
 
 
 @pytest.fixture
@@ -119,31 +139,19 @@ async def asked(url, path, **options):
         return await client.request(options.pop("method", "GET"), path, **options)
 
 
-async def until(condition):
-    async with asyncio.timeout(20):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-
 async def test_readyz_fails_while_claims_do_and_healthz_does_not(moody):
     storage = watched(moody, Metrics())
     config = WorkerConfig(poll_interval="20ms")
     async with storage, Worker(storage, [Order()], config), Probes(storage, storage.watchers[0]) as probes:
-
-        async def is_ready():
-            return (await asked(probes.url, "/readyz")).status_code == 200
-
-        async def is_not():
-            return not await is_ready()
-
-        await until(is_ready)
-        moody.error = StorageUnavailable("postgres://user:canary@host does not answer")
-        await until(is_not)
+        await moody.becomes(None)
+        assert (await asked(probes.url, "/readyz")).status_code == 200
+        await moody.becomes(StorageUnavailable("postgres://user:canary@host does not answer"))
         answer = await asked(probes.url, "/readyz")
+        assert answer.status_code == 503
         assert answer.text.endswith("failed: StorageUnavailable\n")
         assert (await asked(probes.url, "/healthz")).text == "ok\n"
-        moody.error = None
-        await until(is_ready)
+        await moody.becomes(None)
+        assert (await asked(probes.url, "/readyz")).status_code == 200
         shown = await asked(probes.url, "/metrics")
         assert shown.headers["content-type"].startswith("text/plain; version=0.0.4")
         assert "zart_claim_seconds_count" in shown.text
@@ -174,18 +182,31 @@ async def test_what_else_is_asked_of_a_probe():
         assert (head.status_code, head.content) == (200, b"")
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /healthz", b"x" * 20_000], ids=["nothing", "half", "too-much"])
-async def test_who_asks_slowly_or_too_much_is_cut_off(sent):
-    clock = FakeClock()
+class Limiting(FakeClock):
+    """Tells when somebody was given a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = asyncio.Event()
+
+    def call_later(self, seconds, callback):
+        timer = super().call_later(seconds, callback)
+        self.given.set()
+        return timer
+
+
+@pytest.mark.parametrize(
+    ("sent", "passes"), [(b"", "5s"), (b"GET /healthz", "5s"), (b"x" * 20_000, "0s")], ids=["nothing", "half", "too-much"]
+)
+async def test_who_asks_slowly_or_too_much_is_cut_off(sent, passes):
+    clock = Limiting()
     async with Probes(watched(InMemoryScheduler()), None, clock=clock) as probes:
         host, port = probes.url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent)
-        reading = asyncio.ensure_future(reader.read())
-        while not reading.done():
-            await asyncio.sleep(0.001)
-            clock.advance("1s")
-        assert await reading == b""
+        await clock.given.wait()
+        clock.advance(passes)
+        assert await ended(reader) == b""
         writer.close()
 
 
@@ -197,21 +218,15 @@ async def test_an_api_is_not_ready_while_the_worker_beside_it_is_not(moody):
     async with storage, speaking(storage) as spoken:
         assert (await spoken.stranger.get("/readyz")).status_code == 200  # no worker: nothing to fail
         async with Worker(storage, [Order()], WorkerConfig(poll_interval="20ms")):
-
-            async def failing():
-                return (await spoken.stranger.get("/readyz")).status_code == 503
-
-            async def well():
-                return not await failing()
-
-            await until(well)
-            moody.error = RuntimeError("canary")
-            await until(failing)
+            await moody.becomes(None)
+            assert (await spoken.stranger.get("/readyz")).status_code == 200
+            await moody.becomes(RuntimeError("canary"))
             answer = await spoken.stranger.get("/readyz")
+            assert answer.status_code == 503
             assert (answer.json()["code"], answer.headers["retry-after"]) == ("not_ready", "5")
             assert "canary" not in answer.text
-            moody.error = None
-            await until(well)
+            await moody.becomes(None)
+            assert (await spoken.stranger.get("/readyz")).status_code == 200
 
 
 async def test_metrics_of_an_api_are_for_readers(memory):
