@@ -13,9 +13,10 @@ import pytest
 
 from tests.cli.conftest import Zart, on_both
 from tests.cli.flows import Echo, registry
-from tests.servers.pgbouncer import PgBouncer, is_pgbouncer_there
+from tests.servers.pgbouncer import PgBouncer
 from tests.servers.pooler import TransactionPooler
 from tests.servers.postgres import PostgresServer, installed
+from tests.servers.present import need
 from zart import DurableScheduler, Worker, WorkerConfig, connect
 from zart.checkup import Finding
 from zart.cli.errors import Exit
@@ -27,8 +28,24 @@ from zart.schedulers.sql.migrate import Migration, migrations
 from zart.schedulers.sqlite import SqliteScheduler
 
 _numbers = count(1)
-ON_SQLITE = {"database", "write lock", "snapshots", "schema", "indexes", "stored times", "workers"}
+ON_SQLITE = {"database", "durability", "write lock", "snapshots", "schema", "indexes", "stored times", "workers"}
 ON_POSTGRES = (ON_SQLITE - {"write lock"}) | {"pooler", "notify", "clock", "dead rows"}
+
+
+@pytest.fixture(scope="module")
+def postgres_server() -> Iterator[PostgresServer]:
+    """A server that keeps what it acknowledges: those of the other suites are not healthy."""
+    with PostgresServer(installed()["18"], fsync=True, options={"shared_buffers": "64MB"}) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def on_a_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Where it is said what is mounted, so that it does not matter where the tests' files are."""
+    told = tmp_path / "mounted"
+    told.write_text("1 1 8:1 / / rw - ext4 /dev/sda1 rw\n")
+    monkeypatch.setattr("zart.schedulers.sqlite.checkup.MOUNTS", told)
+    return told
 
 
 class Ahead(SystemClock):
@@ -230,6 +247,33 @@ async def test_a_reader_of_an_old_state_is_found(url: str, path: Path) -> None:
     assert wrong(await examined(url)) == {}
 
 
+@pytest.mark.parametrize(
+    ("kind", "verdict"), [("nfs4", "fail"), ("cifs", "fail"), ("tmpfs", "warn"), ("ext4", None), ("overlay", None)]
+)
+async def test_where_a_file_lies_is_looked_at(
+    url: str, tmp_path: Path, on_a_disk: Path, kind: str, verdict: str | None
+) -> None:
+    await connect(url).migrate()
+    point = str(tmp_path.parent).replace("_", "\\137")
+    elsewhere = "1 1 8:1 / / rw - xfs /dev/sda1 rw\n3 1 0:4 / /elsewhere rw - nfs server:/x rw\n"
+    on_a_disk.write_text(  # noqa: ASYNC240 # nobody else is on this loop
+        f"{elsewhere}2 1 0:3 / {point} rw shared:1 - {kind} server:/x rw\n"
+    )
+    findings = await examined(url)
+    assert wrong(findings) == ({} if verdict is None else {"durability": verdict})
+    assert kind in by_check(findings)["durability"].detail
+    on_a_disk.unlink()  # noqa: ASYNC240 # as above
+    assert wrong(await examined(url)) == {}, "where the system does not tell"
+
+
+async def test_a_library_that_saves_less_surely_by_itself_is_found(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    await connect(url).migrate()
+    monkeypatch.setattr("zart.schedulers.sqlite.database._FOR_ALL", ("PRAGMA synchronous = NORMAL",))
+    findings = await examined(url)
+    assert wrong(findings) == {"durability": "warn"}
+    assert "synchronous = FULL" in by_check(findings)["durability"].hint
+
+
 # ---- PostgreSQL ---------------------------------------------------------------------------------------------------------
 
 
@@ -313,13 +357,36 @@ async def test_a_snapshot_that_is_held_is_found(
 
 
 async def test_a_transaction_that_was_prepared_and_forgotten_is_found() -> None:
-    with PostgresServer(installed()["18"], options={"max_prepared_transactions": "2"}) as server:
+    options = {"max_prepared_transactions": "2", "shared_buffers": "64MB"}
+    with PostgresServer(installed()["18"], fsync=True, options=options) as server:
         await PostgresScheduler(server.dsn).migrate()
         async with talking(server, "BEGIN", "CREATE TABLE mine (x integer)", "PREPARE TRANSACTION 'forgotten'"):
             pass
         findings = await examined(server.dsn, "0s")
         assert wrong(findings) == {"snapshots": "warn"}
         assert "transaction 'forgotten' is prepared" in by_check(findings)["snapshots"].detail
+
+
+async def test_a_server_that_may_lose_what_it_acknowledges_is_found(postgres_server: PostgresServer, schema: str) -> None:
+    url = f"{postgres_server.dsn}?schema={schema}"
+    with PostgresServer(installed()["18"], options={"full_page_writes": "on"}) as careless:
+        found = by_check(await examined(careless.dsn))["durability"]
+        assert (found.verdict, "full_page_writes" in found.detail) == ("fail", False)
+        assert "fsync is off" in found.detail
+        assert "fsync to on" in found.hint
+    with PostgresServer(installed()["18"], options={"fsync": "on"}) as careless:
+        found = by_check(await examined(careless.dsn))["durability"]
+        assert (found.verdict, "fsync" in found.detail) == ("fail", False)
+        assert "full_page_writes is off" in found.detail
+    for place, said in (("DATABASE postgres", "a setting of the database"), ("ROLE zart", "a setting of the role")):
+        async with talking(postgres_server, f"ALTER {place} SET synchronous_commit TO off") as connection:
+            try:
+                findings = await examined(url)
+                assert wrong(findings) == {"durability": "warn"}
+                assert said in by_check(findings)["durability"].detail
+            finally:
+                await connection.execute(f"ALTER {place} RESET synchronous_commit")
+    assert wrong(await examined(url)) == {}
 
 
 async def test_dead_rows_that_nobody_removes_are_found(postgres_server: PostgresServer, schema: str) -> None:
@@ -375,7 +442,6 @@ async def test_a_pooler_that_is_spoken_of_and_not_there_is_found(postgres_server
 # ---- PgBouncer itself ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not is_pgbouncer_there(), reason="PgBouncer is not installed")
 @pytest.mark.parametrize(
     ("settings", "options", "expected"),
     [
@@ -391,6 +457,7 @@ async def test_a_pooler_that_is_spoken_of_and_not_there_is_found(postgres_server
 async def test_each_mode_of_pgbouncer_is_told_from_the_others(
     postgres_server: PostgresServer, schema: str, settings: dict[str, str], options: str, expected: dict[str, str]
 ) -> None:
+    need("PgBouncer")
     with PgBouncer(postgres_server.port, settings) as bouncer:
         found = wrong(await asyncio.wait_for(examined(f"{bouncer.dsn}?schema={schema}{options}"), 60))
     assert found["pooler"] == "fail" if settings["pool_mode"] == "statement" else found == expected

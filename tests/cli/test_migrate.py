@@ -33,8 +33,8 @@ def run_by_hand(path: Path, script: str) -> None:
 @on_both
 def test_it_says_from_which_version_to_which(zart: Zart, url: str) -> None:
     first, second = zart("migrate").data, zart("migrate").data
-    assert first == {"database": url, "from": 0, "to": 2}
-    assert (second["from"], second["to"]) == (2, 2)
+    assert first == {"database": url, "from": 0, "to": 3}
+    assert (second["from"], second["to"]) == (3, 3)
 
 
 @on_both
@@ -59,7 +59,7 @@ def test_the_printed_sql_makes_what_migrate_makes_on_sqlite(zart: Zart, tmp_path
     noted = ask(
         tmp_path / "by_hand.db", "SELECT version, name, abs(applied_at - strftime('%s') * 1000000) < 60e6 FROM zart_schema"
     )
-    assert noted == [(1, "0001_initial.sql", 1), (2, "0002_settings.sql", 1)]
+    assert noted == [(1, "0001_initial.sql", 1), (2, "0002_settings.sql", 1), (3, "0003_trace.sql", 1)]
     assert zart("schedule", "echo", "--database-url", f"sqlite:///{tmp_path / 'by_hand.db'}").exit == Exit.DONE
 
 
@@ -87,7 +87,7 @@ def test_the_printed_sql_is_all_that_a_worker_without_rights_needs(
     )
     assert zart("schedule", "echo", "--id", "one", "--database-url", theirs).exit == Exit.DONE
     assert zart("status", "one", "--database-url", theirs).data["status"] == "pending"
-    assert zart("migrate", "--database-url", theirs).data["to"] == 2, "where nothing is to be done, no right is needed"
+    assert zart("migrate", "--database-url", theirs).data["to"] == 3, "where nothing is to be done, no right is needed"
 
 
 def test_whoever_asks_for_json_gets_it(zart: Zart, tmp_path: Path) -> None:
@@ -105,6 +105,6 @@ def test_memory_has_nothing_to_migrate(zart: Zart) -> None:
 
 def test_a_newer_database_is_no_reason_to_print_nothing(zart: Zart, tmp_path: Path) -> None:
     zart("migrate")
-    run_by_hand(tmp_path / "zart.db", "INSERT INTO zart_schema VALUES (3, 'future', 0);")
+    run_by_hand(tmp_path / "zart.db", "INSERT INTO zart_schema VALUES (4, 'future', 0);")
     answer = zart("migrate", "--print")
     assert (answer.exit, answer.out, answer.problem["code"]) == (Exit.CONFIGURATION, "", "schema_mismatch")

@@ -135,7 +135,7 @@ def test_the_session_of_the_manual_typed_into_a_shell(start_worker: StartWorker,
         assert done.stderr == ""
         return done.stdout
 
-    assert '"from":0,"to":2' in shell("zart migrate")
+    assert '"from":0,"to":3' in shell("zart migrate")
     start_worker()
     assert '"repeated":false' in shell("""zart schedule data-pipeline --data '{"dataset":"sales-q4-2025"}' --id pipeline-001""")
     until(lambda: '"status":"waiting","step":"await-approval"' in shell("zart status pipeline-001"), "the approval")

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError, UnknownCommandError
+from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
 
 from zart.cli.errors import Exit, Problem, complain, explain
 from zart.cli.output import console
@@ -71,20 +71,25 @@ def run(tokens: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
     except BrokenPipeError:
-        _silence()  # whoever read us has read enough
-        return Exit.DONE
+        return Exit.DONE  # whoever read us has read enough
     except Exception as error:  # noqa: BLE001 # never a traceback
         problem = explain(error)
-        if problem.code == "unwritable_output":
-            _silence()
         complain(problem, as_json=as_json)
         return problem.exit
+    finally:
+        _silence()
     return result if isinstance(result, int) else Exit.DONE
 
 
 def _silence() -> None:
-    """Let standard output go nowhere: what is still buffered must not fail once more while Python shuts down."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Let a stream that takes no more go nowhere: what is still buffered must not fail again while Python shuts down."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def _call(tokens: Sequence[str]) -> Any:
@@ -105,6 +110,10 @@ def _usage(error: CycloptsError) -> Problem:
         hint = f"did you mean `zart {near[0]}`?" if near else "see `zart --help`"
         return Problem("usage", f"there is no command {asked!r}", hint, Exit.USAGE)
     chain = " ".join(("zart", *(error.command_chain or ())))
+    if isinstance(error, UnusedCliTokensError):
+        rest = " ".join(map(repr, error.unused_tokens or ()))
+        hint = f"see `{chain} --help`; a value with spaces needs quotes, and data goes into --data"
+        return Problem("usage", f"`{chain}` has no place for {rest}", hint, Exit.USAGE)
     return Problem("usage", " ".join(str(error).split()).rstrip("."), f"see `{chain} --help`", Exit.USAGE)
 
 

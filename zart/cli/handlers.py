@@ -11,6 +11,7 @@ from zart.handler import TaskHandler
 from zart.registry import Registry
 
 _FORM = "write --app package.module:name, or set ZART_APP"
+_WHERE = "start the command where the module can be imported from"
 
 
 def registry_of(app: str | None) -> Registry:
@@ -26,23 +27,24 @@ def registry_of(app: str | None) -> Registry:
         raise _refused("no handlers are named", _FORM)
     module, _, name = app.partition(":")
     if not module or not name:
-        raise _refused(f"{app!r} does not say which module and which name in it", _FORM)
-    found = _found(app, module, name)
+        raise _refused(f"{app!r} does not say which module and which name in it", _meant(app))
+    if "/" in module or module.startswith("."):
+        raise _refused(f"{module!r} is no module", _not_a_file(module, name))
+    found = _found(module, name)
     if not isinstance(found, (Registry, TaskHandler, type)) and callable(found):
         found = _called(app, found)
     return _registered(app, found)
 
 
-def _found(app: str, module: str, name: str) -> Any:
+def _found(module: str, name: str) -> Any:
     if os.getcwd() not in sys.path:  # noqa: PTH109 # an entry of the path is text
         sys.path.insert(0, os.getcwd())  # noqa: PTH109 # as above
     try:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
-            raise _refused(
-                f"there is no module {module!r}", "start the command where the module can be imported from"
-            ) from error
+            hint = _not_a_file(module, name) if module.endswith(".py") else _WHERE
+            raise _refused(f"there is no module {module!r}", hint) from error
         raise _refused(f"{module!r} cannot be imported: {error}", "install what it needs") from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
@@ -55,8 +57,34 @@ def _found(app: str, module: str, name: str) -> Any:
         try:
             found = getattr(found, part)
         except AttributeError:
-            raise _refused(f"{module!r} has no {name!r}", f"{app!r} must name a Registry or handlers") from None
+            raise _refused(f"{module!r} has no {name!r}", _there(module)) from None
     return found
+
+
+def _meant(app: str) -> str:
+    """Return what to write for a name without its colon, or without what stands on one side of it."""
+    module, _, name = app.strip(":").rpartition(".")
+    if ":" not in app and module and name != "py":
+        return f"write --app {module}:{name}"
+    return f"write --app {_module(app.strip(':'))}:name" if app.strip(":") else _FORM
+
+
+def _not_a_file(file: str, name: str) -> str:
+    return f"name the module, not its file: --app {_module(file)}:{name}"
+
+
+def _module(file: str) -> str:
+    """Return what the module in a file is called."""
+    return file.removesuffix(".py").strip("./").replace("/", ".")
+
+
+def _there(module: str) -> str:
+    """Return which names of a module could be meant."""
+    found = vars(sys.modules[module])
+    names = sorted(name for name, each in found.items() if isinstance(each, (Registry, TaskHandler)))
+    if not names:
+        return f"{module!r} has no Registry and no handler yet; make one and name it"
+    return f"it has {', '.join(f'{module}:{each}' for each in names)}"
 
 
 def _called(app: str, factory: Callable[[], Any]) -> Any:

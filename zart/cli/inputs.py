@@ -45,18 +45,22 @@ def read_data(text: str | None) -> Any:
         raise Refused("invalid_json", f"what {where} says is not JSON: {error}", hint, Exit.USAGE) from error
 
 
-def read_length(text: str, option: str) -> timedelta:
+def read_length(text: str, option: str, *, above_zero: bool = False) -> timedelta:
     """Return a length of time: seconds, or text such as "1h30m".
 
     Raises:
-        Refused: (2) it is none.
+        Refused: (2) it is none, or nothing at all and must be `above_zero`.
     """
     with usage(hint="write seconds, or e.g. 30s, 5m, 1h30m, 3d"):
         try:
             seconds = float(text)
         except ValueError:
-            return to_timedelta(text, option)
-        return to_timedelta(seconds, option)
+            length = to_timedelta(text, option)
+        else:
+            length = to_timedelta(seconds, option)
+        if above_zero and not length:
+            raise ValueError(f"{option} must be above 0, not {text!r}")
+        return length
 
 
 def read_moment(text: str) -> datetime:
@@ -81,5 +85,5 @@ def read_name(text: str, what: str) -> str:
     Raises:
         Refused: (2) it does not.
     """
-    with usage():
+    with usage(hint="write e.g. order-7"):
         return check_name(text, what)

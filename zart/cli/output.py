@@ -36,9 +36,16 @@ _COLOURS = {
 }
 
 
+class _Screen(Console):
+    """Leaves it to whoever runs the command to end quietly when the reader has left; rich itself would leave with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(stream: TextIO) -> Console:
     """Return a console that colours on a terminal only, and never with NO_COLOR."""
-    return Console(
+    return _Screen(
         file=stream,
         # Whether it is a terminal says the stream itself: FORCE_COLOR in the environment must not put colours into a file.
         force_terminal=stream.isatty(),

@@ -6,11 +6,11 @@ change of the page.
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from zart.cli.errors import CODES, EXITS
 from zart.cli.manual import Command, Taken, commands
 from zart.cli.settings import VARIABLES
+from zart.markdown import cells, write_under
 
 HEADING = "## Commands\n\n"
 """What stands under it in the page is made; what stands above is written by hand."""
@@ -46,32 +46,25 @@ def _row(taken: Taken) -> str:
         said.append(f"default `{taken.default}`")
     if taken.required and taken.is_option:
         said.append("required")
-    return _cells(names, takes, "; ".join(said))
+    return cells(names, takes, "; ".join(said))
 
 
 def _variables() -> Iterator[str]:
     yield from ("## Variables", "", "| variable | meaning |", "|---|---|")
-    yield from (_cells(f"`{name}`", meaning) for name, meaning in VARIABLES.items())
+    yield from (cells(f"`{name}`", meaning) for name, meaning in VARIABLES.items())
     yield ""
 
 
 def _codes() -> Iterator[str]:
     yield from ("## Exit codes", "", "| exit code | meaning |", "|---|---|")
-    yield from (_cells(str(int(code)), meaning) for code, meaning in EXITS.items())
+    yield from (cells(str(int(code)), meaning) for code, meaning in EXITS.items())
     yield from ("", "## Error codes", "", "| code | exit code | meaning |", "|---|---|---|")
-    yield from (_cells(f"`{code}`", str(int(leave)), meaning) for code, (leave, meaning) in sorted(CODES.items()))
-
-
-def _cells(*cells: str) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+    yield from (cells(f"`{code}`", str(int(leave)), meaning) for code, (leave, meaning) in sorted(CODES.items()))
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write the reference into pages of the documentation, under their heading `Commands`."""
-    for name in arguments:
-        page = Path(name)
-        head, heading, _ = page.read_text("utf-8").partition(HEADING)
-        page.write_text(f"{head}{heading}{reference()}", "utf-8")
+    write_under(HEADING, reference(), arguments)
 
 
 if __name__ == "__main__":

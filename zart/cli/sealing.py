@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Any, cast
 
-from zart.cli.errors import Exit, Refused
+from zart.cli.errors import Exit, Refused, without_extra
 from zart.payloads import PayloadCodec
 
 OWN = "ZART_PAYLOAD_CODEC"
@@ -29,6 +29,8 @@ def payload_codec(environment: Mapping[str, str] = os.environ) -> PayloadCodec |
             return _own(own)
         found: PayloadCodec | None = import_module("zart.sealing").Sealed.from_environment(environment) if keys else None
     except (ValueError, ModuleNotFoundError) as error:
+        if (missing := without_extra(error)) is not None:
+            raise Refused.of(missing) from error
         message, _, mend = str(error).rpartition("; ")
         raise _refused(message or mend, mend) from error
     return found

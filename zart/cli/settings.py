@@ -32,7 +32,11 @@ VARIABLES: Mapping[str, str] = {
     "NO_COLOR": "no colours, not even on a terminal",
 }
 """What is read from the environment, and what it means."""
-_PASSWORD = re.compile(r"(?<=://)([^/?#@:]*):(?:\S*|[^/?#]*)(?=@)")  # also one with characters that should be escaped
+_PASSWORD = re.compile(  # also one with characters that should be escaped, and not the one in our own words
+    r"(?<=://)([^/?#@:]*):(?!password@host:port)(?:\S*|[^/?#]*)(?=@)"
+)
+_BETWEEN = re.compile(r"((?:,\s*|\s+)(?=[A-Za-z][A-Za-z0-9+.\-]*://))")
+"""What parts the URLs of shards."""
 _SECRET_FIELD = re.compile(r"(?i)([?&](?:password|passwd|pwd|sslpassword)=)[^&#]*")
 
 
@@ -61,14 +65,17 @@ class DatabaseSettings(OutputSettings):
     """What commands take that need the database itself.
 
     Attributes:
-        database_url: The database, e.g. postgresql://user@host/name; default: sqlite:///zart.db.
+        database_url: The database, e.g. postgresql://user@host/name; default: sqlite:///zart.db. Several URLs with commas
+            between them are its shards, always in the same order.
     """
 
     database_url: Annotated[str | None, Parameter(env_var=DATABASE_VARIABLES)] = None
 
     @property
     def database(self) -> str:
-        """The database's URL."""
+        """The database's URL, or those of its shards."""
+        if self.database_url == "" and "" not in map(os.environ.get, DATABASE_VARIABLES):
+            return ""  # an option that was given counts, and this one names nothing: most likely a script's variable is not set
         return self.database_url or DEFAULT_DATABASE
 
 
@@ -131,5 +138,5 @@ def format_of(tokens: Sequence[str], environment: Mapping[str, str] = os.environ
 
 
 def masked(url: str) -> str:
-    """Return a database URL without its passwords, to be shown."""
-    return _SECRET_FIELD.sub(r"\1***", _PASSWORD.sub(r"\1:***", url))
+    """Return a database URL, or several, without passwords, to be shown."""
+    return "".join(_SECRET_FIELD.sub(r"\1***", _PASSWORD.sub(r"\1:***", each)) for each in _BETWEEN.split(url))

@@ -10,6 +10,8 @@ _WORKING = (
     "`memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:port/database` or"
     " `mysql://user:password@host:port/database`"
 )
+_BETWEEN = re.compile(r"(?:\s*,\s*|\s+)(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
+"""What parts two URLs: a comma or a space that another URL follows. Those inside of one stay: hosts, a file's name."""
 
 
 def connect(url: str, *, payload_codec: PayloadCodec | None = None) -> Storage:
@@ -23,10 +25,12 @@ def connect(url: str, *, payload_codec: PayloadCodec | None = None) -> Storage:
     `pool_size` and `timeout`; the parameters of libpq that the driver knows, `sslmode` for one, go to the driver. A MySQL URL
     may give `?prefix=zart_&pool_size=8&timeout=10s`, `unix_socket`, `ssl_mode`, `ssl_ca`, `ssl_cert` and `ssl_key`.
 
+    Several URLs, parted by commas or spaces, are the shards of a `ShardedScheduler`, in this order.
+
     With a `payload_codec`, such as `zart.sealing.Sealed`, everything that may hold users' values goes through it.
 
     Raises:
-        ValueError: no URL of a known form, or one with a parameter that is unknown or wrong.
+        ValueError: no URL of a known form, one with a parameter that is unknown or wrong, or a shard that is given twice.
         TypeError: no text.
         NotSupported: a database whose driver is not installed.
 
@@ -34,17 +38,38 @@ def connect(url: str, *, payload_codec: PayloadCodec | None = None) -> Storage:
         >>> connect("sqlite:///zart.db")  # doctest: +ELLIPSIS
         SqliteScheduler('.../zart.db')
     """
-    storage = _named(url)
-    if payload_codec is None:
+    first, *others = parts = urls_of(url)
+    if any(part.endswith(",") for part in parts):
+        raise ValueError("a URL ends with a comma; put commas only between the URLs of shards")
+    if not others:
+        return _coded(_named(first), payload_codec)
+    if len(set(parts)) < len(parts):
+        raise ValueError("a shard is given twice; give each URL once, always in the same order")
+    from zart.schedulers.sharded import ShardedScheduler
+
+    return ShardedScheduler([_coded(_named(part), payload_codec) for part in parts])
+
+
+def urls_of(url: str) -> tuple[str, ...]:
+    """Return the URLs that a text for `connect` names: one, or those of the shards in their order.
+
+    Raises:
+        TypeError: no text.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"connect takes a URL as text, not {url!r}; use {_WORKING}")
+    return tuple(_BETWEEN.split(url.strip()))
+
+
+def _coded(storage: Storage, codec: PayloadCodec | None) -> Storage:
+    if codec is None:
         return storage
     from zart.schedulers.coded import coded
 
-    return coded(storage, payload_codec)
+    return coded(storage, codec)
 
 
 def _named(url: str) -> Storage:
-    if not isinstance(url, str):
-        raise TypeError(f"connect takes a URL as text, not {url!r}; use {_WORKING}")
     scheme = url.partition(":")[0].partition("+")[0].lower()
     if scheme in {"postgresql", "postgres"} and "://" in url:
         from zart.schedulers.address import Address

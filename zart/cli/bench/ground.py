@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -9,23 +10,28 @@ import asyncpg
 
 from zart.cli.database import storage_at
 from zart.cli.errors import Exit, Refused
+from zart.cli.settings import masked
 from zart.errors import StorageUnavailable
 from zart.ids import SystemRandomness
 from zart.scheduler import Storage
+from zart.schedulers import urls_of
 from zart.schedulers.address import Address
 from zart.schedulers.postgres import PostgresScheduler
 from zart.schedulers.postgres.verified import verified
 
 
 def ground(url: str) -> AbstractAsyncContextManager[Storage]:
-    """Open an empty storage beside the user's own: a schema of its own on a server, a file of its own in the same folder.
+    """Open an empty storage beside the user's own: a schema of its own on PostgreSQL, tables on MySQL, a file beside a file.
 
-    Killed half-way, it leaves the schema or the file behind; both are called `zart_bench_…`.
+    Killed half-way, it leaves them behind; all are called `zart_bench_…`.
 
     Raises:
         Refused: (78) it is no URL of a database that Zart knows, and can make room in.
     """
     known = storage_at(url)  # says what is wrong with the URL, in the same words as every command
+    if len(shards := urls_of(url)) > 1:
+        message = f"zart bench measures one database, and {masked(url)} are {len(shards)}"
+        raise Refused("bad_database_url", message, "name one of the shards with --database-url", Exit.CONFIGURATION)
     parts = urlsplit(url)
     match parts.scheme.partition("+")[0]:
         case "postgresql" | "postgres":
@@ -34,8 +40,12 @@ def ground(url: str) -> AbstractAsyncContextManager[Storage]:
             return _file(Path(unquote(parts.path[1:])))
         case "memory":
             return known
+        case "mysql" | "mariadb":
+            # By name: its driver is an extra.
+            ground: AbstractAsyncContextManager[Storage] = import_module("zart.cli.bench.mysql").ground(url, _own_name())
+            return ground
         case kind:  # never in the user's own tables
-            hint = "measure on sqlite:/// or postgresql://"
+            hint = "measure on sqlite:///, postgresql:// or mysql://"
             raise Refused("bad_database_url", f"zart bench cannot measure on {kind} yet", hint, Exit.CONFIGURATION)
 
 

@@ -22,9 +22,9 @@ def bench(
     A round trip, a start that is saved by itself, a step of an execution that runs alone, steps per second where many run,
     the time from a start to its result, and whether the database or Python bounds the whole.
 
-    It works in a schema, or for SQLite in a file, of its own beside yours, called `zart_bench_…`, and removes it
-    afterwards; your tables are not touched. What else the database does meanwhile is in the figures, and they are a load
-    for it.
+    It works in a schema of its own beside yours, on MySQL in tables and for SQLite in a file of its own, called
+    `zart_bench_…`, and removes it afterwards; your tables are not touched. What else the database does meanwhile is in the
+    figures, and they are a load for it. Of shards, name one.
 
     Args:
         seconds: About how long, at most 60.

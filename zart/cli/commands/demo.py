@@ -47,7 +47,11 @@ async def demo(
 def _folder(keep: Path | None) -> Path:
     if keep is None:
         return Path(tempfile.mkdtemp(prefix="zart-demo-"))
-    keep.mkdir(parents=True, exist_ok=True)
+    try:
+        keep.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the folder {str(keep)!r} cannot be made: {error.strerror or error}"
+        raise Refused("usage", message, "name another one with --keep", Exit.USAGE) from error
     if any(keep.iterdir()):
         raise Refused("folder_not_empty", f"the folder {str(keep)!r} is not empty", "name a new one", Exit.USAGE)
     return keep.resolve()

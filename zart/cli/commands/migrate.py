@@ -1,7 +1,7 @@
 """`zart migrate`."""
 
 import sys
-from typing import Annotated, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from cyclopts import Parameter
 
@@ -9,7 +9,7 @@ from zart.cli.database import storage_at
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, DatabaseSettings, masked
 from zart.cli.terminal import visible
-from zart.scheduler import Storage
+from zart.schedulers import urls_of
 
 
 @runtime_checkable
@@ -32,7 +32,8 @@ async def migrate(
 ) -> None:
     """Bring the database's schema to this version; safe to repeat and to run from several processes at once.
 
-    Prints the version it found and the one it left.
+    Prints the version it found and the one it left. Of shards these are the lowest of theirs; each shard is also given its
+    place among the others, which the SQL of --print does not do: run `zart migrate` once afterwards.
 
     Args:
         print: Change nothing, and print the SQL that would run now as one transaction. It is SQL also where stdout is no
@@ -42,17 +43,36 @@ async def migrate(
     """
     storage = storage_at(settings.database)
     if print:
-        await _print(storage, settings)
+        await _print(settings)
         return
-    before = await _version(storage)
+    shards = urls_of(settings.database)
+    before = [await _version(each) for each in shards]
     await storage.migrate()
-    found = {"database": masked(settings.database), "from": before, "to": await _version(storage)}
+    after = [await _version(each) for each in shards]
+    found: dict[str, Any] = {"database": masked(settings.database), "from": _lowest(before), "to": _lowest(after)}
+    if len(shards) > 1:
+        rows = zip(shards, before, after, strict=True)
+        found["shards"] = [{"database": masked(url), "from": old, "to": new} for url, old, new in rows]
     put_record(found, settings.format)
 
 
-async def _print(storage: Storage, settings: DatabaseSettings) -> None:
+def _lowest(versions: list[int | None]) -> int | None:
+    known = [each for each in versions if each is not None]
+    return min(known) if known else None
+
+
+async def _script(url: str) -> str:
+    storage = storage_at(url)
+    return await storage.migration_script() if isinstance(storage, Versioned) else ""
+
+
+async def _print(settings: DatabaseSettings) -> None:
     place = masked(settings.database)
-    script = await storage.migration_script() if isinstance(storage, Versioned) else ""
+    shards = urls_of(settings.database)
+    scripts = [await _script(each) for each in shards]
+    if len(shards) > 1:  # each is for another database
+        scripts = [f"-- {masked(url)}\n{sql}" if sql else "" for url, sql in zip(shards, scripts, strict=True)]
+    script = "\n".join(filter(None, scripts))
     if not script:
         sys.stderr.write(visible(f"zart: there is nothing to run on {place}") + "\n")
     if settings.json or settings.output in {"json", "jsonl"}:
@@ -61,5 +81,6 @@ async def _print(storage: Storage, settings: DatabaseSettings) -> None:
         sys.stdout.write(script)
 
 
-async def _version(storage: Storage) -> int | None:
+async def _version(url: str) -> int | None:
+    storage = storage_at(url)
     return await storage.schema_version() if isinstance(storage, Versioned) else None

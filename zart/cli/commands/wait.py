@@ -1,6 +1,7 @@
 """`zart wait`."""
 
 import sys
+from shlex import quote
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -49,16 +50,17 @@ async def wait(
     put_execution(record, form, steps=steps)
     if late is not None:
         return _leave(explain(late), form != "table")
+    shown = f"`zart status {quote(execution_id)} --steps` shows how far it came"
     match record.status:
         case ExecutionStatus.FAILED:
             message = f"execution {execution_id!r} failed" + (f": {record.reason}" if record.reason else "")
             return _leave(
-                Problem("execution_failed", message, f"`zart status {execution_id} --steps` shows how", Exit.ENDED_BADLY),
+                Problem("execution_failed", message, shown, Exit.ENDED_BADLY),
                 form != "table",
             )
         case ExecutionStatus.CANCELLED:
             return _leave(
-                Problem("execution_cancelled", f"execution {execution_id!r} was cancelled", "", Exit.ENDED_BADLY),
+                Problem("execution_cancelled", f"execution {execution_id!r} was cancelled", shown, Exit.ENDED_BADLY),
                 form != "table",
             )
         case _:

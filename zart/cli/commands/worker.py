@@ -10,12 +10,13 @@ from importlib import import_module
 from typing import Annotated
 
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from zart.cli.database import storage_at
 from zart.cli.errors import usage
 from zart.cli.eventloop import rest_collector, run_quickly
 from zart.cli.handlers import registry_of
-from zart.cli.inputs import read_length
+from zart.cli.inputs import read_length, read_name
 from zart.cli.settings import DEFAULTS, AppOption, DatabaseSettings, masked
 from zart.cli.terminal import visible
 from zart.config import WorkerConfig
@@ -29,7 +30,7 @@ _BEAT = timedelta(seconds=1)
 def worker(
     *,
     app: AppOption = None,
-    concurrency: int = 200,
+    concurrency: Annotated[int, Parameter(validator=Number(gte=1))] = 200,
     lease: str = "15s",
     poll: str = "1s",
     queue: Annotated[list[str] | None, Parameter(negative=())] = None,
@@ -53,14 +54,14 @@ def worker(
         settings: What every command takes.
     """
     registry = registry_of(app)
-    length = read_length(lease, "--lease")
-    with usage():
+    length = read_length(lease, "--lease", above_zero=True)
+    with usage(hint="see `zart worker --help`"):
         config = WorkerConfig(
             max_concurrent=concurrency,
             lease=length,
             heartbeat_interval=min(_BEAT, length / 2),
-            poll_interval=read_length(poll, "--poll"),
-            queues=tuple(queue or ("default",)),
+            poll_interval=read_length(poll, "--poll", above_zero=True),
+            queues=tuple(read_name(each, "queue") for each in queue or ("default",)),
         )
     _log(verbose=verbose)
     storage, probes = storage_at(settings.database), nullcontext()

@@ -22,6 +22,14 @@ _FAULTS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.Inter
 _NAME = "zart doctor"
 _PATIENCE = 2.0
 """Seconds that a notification may take."""
+_SOURCES: Mapping[str, str] = {
+    "database": "a setting of the database",
+    "user": "a setting of the role",
+    "database user": "a setting of the role in this database",
+    "client": "the URL",
+    "environment variable": "the server's environment",
+}
+"""What PostgreSQL calls the place where something was set -> the same in words."""
 _USE_POOLER = "add pooler=true to the URL, or lead it past the pooler"
 
 
@@ -99,6 +107,28 @@ async def database(patient: Patient) -> Finding:
         hint = "name the primary, or all servers with target_session_attrs=read-write"
         return Finding("database", Verdict.FAIL, f"{said}, and is a standby that takes no writes", hint)
     return Finding("database", Verdict.OK, said)
+
+
+async def durability(patient: Patient) -> Finding:
+    """Whether what was acknowledged is on the disk, and the data outlive a crash."""
+    settings = {row["name"]: row for row in await patient.rows("durability")}
+    lost: dict[str, str] = {}
+    if settings["fsync"]["setting"] == "off":
+        lost["fsync is off: a crash of the machine may destroy the database"] = "fsync to on"
+    if settings["full_page_writes"]["setting"] == "off":
+        lost["full_page_writes is off: a crash may leave half of a page"] = "full_page_writes to on"
+    if lost:
+        hint = f"set {' and '.join(lost.values())} in the server's configuration, and reload it"
+        return Finding("durability", Verdict.FAIL, ", and ".join(lost), hint)
+    commit = settings["synchronous_commit"]
+    if commit["setting"] == "off":
+        where = _SOURCES.get(commit["source"], "the server's configuration")
+        said = (
+            f"synchronous_commit is off, by {where}: Zart sets it on for what it saves itself, not in transactions of your own"
+        )
+        hint = f"set synchronous_commit to on there, or in every transaction that starts an execution ({where})"
+        return Finding("durability", Verdict.WARN, said, hint)
+    return Finding("durability", Verdict.OK, "what was acknowledged is on the disk")
 
 
 async def pooler(patient: Patient) -> Finding:
@@ -293,7 +323,14 @@ async def unserved(patient: Patient) -> Finding:
 
 Look = Callable[[Patient], Awaitable[Finding]]
 
-_WAY: Mapping[str, Look] = {"database": database, "pooler": pooler, "notify": notify, "clock": clock, "snapshots": snapshots}
+_WAY: Mapping[str, Look] = {
+    "database": database,
+    "durability": durability,
+    "pooler": pooler,
+    "notify": notify,
+    "clock": clock,
+    "snapshots": snapshots,
+}
 _TABLES: Mapping[str, Look] = {
     "indexes": all_indexes,
     "stored times": stored_times,

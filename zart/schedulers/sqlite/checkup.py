@@ -1,7 +1,9 @@
 """What can be wrong with a SQLite file: one function for each thing to look at."""
 
+import re
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import define
@@ -19,6 +21,15 @@ from zart.spawner import Spawner
 
 _LOOKS, _GAP = 10, 0.1
 """How often, and at what distance in seconds, it is looked whether a reader has gone on."""
+
+MOUNTS = Path("/proc/self/mountinfo")
+"""Where Linux says what is mounted where; other systems have no such file, and then nothing is said of it."""
+_FAR = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "9p", "virtiofs", "davfs", "fuse.sshfs", "fuse.s3fs"})
+"""File systems whose files lie on another machine, or are shared with one."""
+_FLEETING = frozenset({"tmpfs", "ramfs"})
+_ESCAPED = re.compile(r"\\([0-7]{3})")
+_FULL = 2
+"""What `PRAGMA synchronous` says of FULL; EXTRA is more."""
 
 
 @define(eq=False)
@@ -71,6 +82,44 @@ async def file(patient: Patient) -> Finding:
     return Finding(
         "database", Verdict.OK, f"SQLite {sqlite3.sqlite_version} reads {patient.database.path!r}, journal mode {mode}"
     )
+
+
+async def durability(patient: Patient) -> Finding:
+    """Whether the file lies where what was written stays, and locks hold."""
+
+    def look(connection: sqlite3.Connection) -> tuple[int, str | None]:
+        return connection.execute("PRAGMA synchronous").fetchone()[0], filesystem(Path(patient.database.path), MOUNTS)
+
+    level, kind = await patient.reader.call(look)
+    place = repr(patient.database.path)
+    if kind in _FAR:
+        said = f"{place} lies on {kind}, whose locks cannot be trusted: two programs at once may damage the file"
+        return Finding("durability", Verdict.FAIL, said, "put the file on a local disk, or use a server, such as PostgreSQL")
+    if kind in _FLEETING:
+        said = f"{place} lies in memory ({kind}), and is gone when the machine restarts"
+        return Finding("durability", Verdict.WARN, said, "put the file on a disk")
+    if level < _FULL:
+        said = "this SQLite's default is less than synchronous=FULL: Zart sets that, but not for connections of your own"
+        hint = "run PRAGMA synchronous = FULL on connections of your own that start executions or send events"
+        return Finding("durability", Verdict.WARN, said, hint)
+    where = "" if kind is None else f", on {kind}"
+    return Finding("durability", Verdict.OK, f"what was acknowledged is on the disk (synchronous=FULL{where})")
+
+
+def filesystem(path: Path, mounts: Path) -> str | None:
+    """Return the kind of the file system that a file lies on; None where the system does not tell."""
+    try:
+        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
+        file = path.resolve()
+    except OSError:
+        return None
+    found: tuple[int, str] | None = None
+    for line in lines:
+        mounted, _, about = line.partition(" - ")
+        point = Path(_ESCAPED.sub(lambda match: chr(int(match[1], 8)), mounted.split()[4]))
+        if file.is_relative_to(point) and (found is None or len(point.parts) >= found[0]):  # the last one covers the others
+            found = len(point.parts), about.split()[0]
+    return None if found is None else found[1]
 
 
 async def write_lock(patient: Patient) -> Finding:
@@ -149,6 +198,11 @@ async def unserved(patient: Patient) -> Finding:
 
 Look = Callable[[Patient], Awaitable[Finding]]
 
-_FILE: Mapping[str, Look] = {"write lock": write_lock, "snapshots": snapshots, "schema": schema_version}
+_FILE: Mapping[str, Look] = {
+    "durability": durability,
+    "write lock": write_lock,
+    "snapshots": snapshots,
+    "schema": schema_version,
+}
 """The last one says whether the tables can be looked at."""
 _TABLES: Mapping[str, Look] = {"indexes": all_indexes, "stored times": stored_times, "workers": unserved}

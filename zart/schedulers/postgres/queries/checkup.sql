@@ -4,6 +4,10 @@
 -- The server process that really does the work, its time, and whose work it does.
 SELECT pg_backend_pid() AS pid, clock_timestamp() AS now, current_user::text AS role, pg_is_in_recovery() AS standby
 
+-- name: durability
+-- What decides whether a commit is on the disk, as a connection has it on which Zart has set nothing.
+SELECT name, setting, source FROM pg_settings WHERE name IN ('fsync', 'full_page_writes', 'synchronous_commit')
+
 -- name: missing
 -- Which of these tables and indexes are not there, and which indexes are there and not valid.
 SELECT asked.name, found.indisvalid IS NULL AS absent
