@@ -1,6 +1,9 @@
 """How Sphinx builds these pages: `make docs`, where every warning is an error."""
 
+import re
 from importlib.metadata import version as installed_version
+
+from sphinx.application import Sphinx
 
 project = "Zart"
 author = "The Zart developers"
@@ -30,3 +33,16 @@ nitpick_ignore_regex = [
     ("py:class", r"zart\.[\w.]+\.(T|T_co|U|D|O|R|Data|Output)"),
     ("py:class", r"zart\.(codec|operations)\.[\w.]+"),
 ]
+
+SOURCE = re.compile(r"^\| \[`(zart[\w.]+)`\]\(\.\./\.\./zart/[\w/]+\.py\)", re.MULTILINE)
+"""A name in an overview of the reference. In a checkout it leads to the source, on the built page to its own entry."""
+
+
+def lead_to_entries(_app: Sphinx, _docname: str, content: list[str]) -> None:
+    """Let the overviews of a page lead to what stands below them."""
+    content[0] = SOURCE.sub(r"| {py:obj}`\1`", content[0])
+
+
+def setup(app: Sphinx) -> None:
+    """Change pages as they are read."""
+    app.connect("source-read", lead_to_entries)

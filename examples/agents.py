@@ -58,7 +58,7 @@ async def agent(wish: str) -> list[str]:
     while not (answer := await wait_for_event("approval", Approval, timeout="2d")).approved:
         drafts.append(await write(len(drafts) + 1, facts, answer.remark))
     with suppress(EventTimeout):  # nobody asks any more
-        while question := await wait_for_event("question", str, timeout="1d"):
+        while question := await wait_for_event("question", str, timeout="1d"):  # an empty one ends the talk
             facts.append(await ask("search", question).named(f"question-{len(drafts)}"))
             drafts.append(await write(len(drafts) + 1, facts, f"with {question}"))
     return drafts

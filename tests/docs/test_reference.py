@@ -9,6 +9,7 @@ import pytest
 
 import zart
 import zart.testing
+from tests.docs.overviews import with_overviews
 from zart.cli.app import COMMANDS
 from zart.cli.errors import Exit
 from zart.cli.settings import Settings
@@ -29,6 +30,12 @@ def test_every_public_name_is_in_the_reference(name):
     if getattr(thing, "__module__", "") == "zart.errors":
         return  # that page documents its module whole
     assert re.search(rf"^\.\. auto\w+:: {re.escape(name)}(\(\))?$", TEXT, re.MULTILINE) or (short in VARIANTS and short in TEXT)
+
+
+@pytest.mark.parametrize("page", sorted(REFERENCE.glob("*.md")), ids=lambda page: page.stem)
+def test_what_a_page_documents_can_be_read_without_building_it(page):
+    text = page.read_text()
+    assert text == with_overviews(text), "write it anew: python -m tests.docs.overviews"
 
 
 @pytest.mark.parametrize("command", COMMANDS)
