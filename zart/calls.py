@@ -255,4 +255,5 @@ def is_coroutine_function(fn: Callable[..., Any]) -> bool:
 
 
 def _cause(error: NonRetryable | RetryAfter) -> BaseException:
-    return error.cause if isinstance(error.cause, BaseException) else error
+    cause = error.__cause__ if error.cause is None else error.cause
+    return cause if isinstance(cause, BaseException) else error

@@ -20,6 +20,7 @@ from zart.report import DurableExecutionStatus, report, view
 from zart.retry import error_types
 from zart.scheduler import Bound, Inspector, Scheduler, Transactional
 from zart.status import ExecutionStatus
+from zart.traceparent import Trace, Traced
 
 D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D
@@ -36,7 +37,8 @@ class DurableScheduler:
     """The client: starts executions, sends them events, and reads what became of them.
 
     It needs no handlers and no worker in its process. Durations are timedeltas, seconds or text. Inputs and events above
-    `payload_limit` bytes are refused.
+    `payload_limit` bytes are refused. `trace` says under which W3C `traceparent` something is started, by default as a watched
+    storage does (`zart.telemetry`); it is kept with the execution, whose spans are linked to it.
 
     Raises:
         TypeError: what is given is no scheduler.
@@ -49,11 +51,13 @@ class DurableScheduler:
         payload_limit: int = PAYLOAD_LIMIT,
         clock: Clock | None = None,
         randomness: Randomness | None = None,
+        trace: Trace | None = None,
     ) -> None:
         if not isinstance(scheduler, Scheduler):
             raise TypeError(f"the client takes a scheduler, such as connect('sqlite:///zart.db'), not {scheduler!r}")
         self.scheduler = scheduler
-        self._outgoing = Outgoing(payload_limit, randomness or SystemRandomness())
+        self.trace: Trace | None = trace or (scheduler.trace if isinstance(scheduler, Traced) else None)
+        self._outgoing = Outgoing(payload_limit, randomness or SystemRandomness(), self.trace)
         self._clock = clock or SystemClock()
 
     # ---- starting ---------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ Micros = int
 SECOND: Micros = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_EARLIEST: Instant = (datetime(1, 1, 2, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 LATEST: Instant = (datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 """The last instant: datetimes end there, and some time zones' even before."""
 
@@ -39,7 +40,7 @@ def instant(moment: datetime, what: str = "moment") -> Instant:
 
 def moment(at: Instant) -> datetime:
     """Return an instant as an aware datetime in UTC."""
-    return _EPOCH + timedelta(microseconds=min(at, LATEST))
+    return _EPOCH + timedelta(microseconds=max(_EARLIEST, min(at, LATEST)))
 
 
 def micros(length: timedelta) -> Micros:

@@ -292,11 +292,14 @@ class InsideStep(ZartError, RuntimeError):
 
 
 class NonRetryable(ZartError):
-    """Raise it from a step, around the real error, to stop retrying at once."""
+    """Raise it from a step, around the real error, to stop retrying at once.
 
-    def __init__(self, cause: BaseException | str) -> None:
+    `raise NonRetryable from error` does the same, and so does `raise NonRetryable` where there is no other error.
+    """
+
+    def __init__(self, cause: BaseException | str | None = None) -> None:
         self.cause = cause
-        super().__init__(_said(cause))
+        super().__init__("not worth another try" if cause is None else _said(cause))
 
 
 class RetryAfter(ZartError):

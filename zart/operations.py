@@ -14,7 +14,7 @@ from attrs import frozen
 
 from zart.clock import SECOND, Clock, Instant, Micros, Timer
 from zart.codec import ANY, Codec, check_size
-from zart.errors import DeserializationError, EventTimeout, PayloadTooLarge, UndeclaredType
+from zart.errors import DeserializationError, EventTimeout, NoActiveExecution, PayloadTooLarge, UndeclaredType
 from zart.ids import Randomness
 from zart.observe import Observer
 from zart.outcome import error_through, save_error, step_failed
@@ -24,6 +24,7 @@ from zart.replay import Mailbox
 from zart.scheduler import OpenTransaction
 from zart.spawner import Spawner
 from zart.status import Phase, StepKind
+from zart.turns import CURRENT
 
 
 @frozen
@@ -152,6 +153,8 @@ class Operation:
         self.codec = codec
         self.declared = declared
         """Its business errors."""
+        if asyncio._get_running_loop() is not desk.loop:  # noqa: SLF001 # get_running_loop would have to be caught
+            _refuse_elsewhere(name)
         self.future: asyncio.Future[None] = desk.loop.create_future()
         """Done when the outcome was handed over; cancelled when its awaiter was."""
         self.context: Context = copy_context()
@@ -215,6 +218,15 @@ class Operation:
         """
         payload = record.payload if record.mail is None else mailbox.letter(record.mail).payload
         return None if payload is None else self.codec.decode(payload)
+
+
+def _refuse_elsewhere(name: str) -> None:
+    scope = CURRENT.get()
+    if scope is None or scope.turns is not None:  # else it is asked for inside a step, which is refused as such
+        raise NoActiveExecution(
+            f"{name!r} was asked for in another thread or event loop than that of the handler's body; await it in the body"
+            " itself, or have the thread's work done by a step"
+        )
 
 
 class Capture(Operation):

@@ -11,6 +11,7 @@ from zart.codec import ANY, Codec, check_size, codec_for
 from zart.durations import Duration, to_timedelta
 from zart.ids import Randomness, check_name, check_number
 from zart.records import Event, NewExecution, Reuse
+from zart.traceparent import Trace, traceparent
 
 BULK = 1000
 """How many starts go into one round trip."""
@@ -20,10 +21,11 @@ _REUSES: dict[str, Reuse] = {each.value: each for each in Reuse}
 
 @frozen
 class Outgoing:
-    """Makes what is sent, of at most `payload_limit` bytes each."""
+    """Makes what is sent, of at most `payload_limit` bytes each; starts go under what `trace` says, if there is one."""
 
     payload_limit: int
     randomness: Randomness
+    trace: Trace | None = None
 
     def start(
         self,
@@ -57,6 +59,7 @@ class Outgoing:
             _REUSES[reuse],
             None if delay is None else micros(to_timedelta(delay, "delay")),
             None if at is None else instant(at, "at"),
+            None if self.trace is None else traceparent(self.trace()),
         )
 
     def batches(self, items: Iterable[tuple[str, str, Any]]) -> Iterator[list[NewExecution]]:

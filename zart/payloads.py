@@ -15,6 +15,8 @@ SEALED = "zart-sealed:"
 """What a text in storage begins with that has gone through a payload codec. No JSON does."""
 _CLOSED = SEALED + "!"
 """What a text begins with, in memory only, that stands for one that could not be opened; the rest says why."""
+UNREADABLE = "cannot be read: "
+"""What a text begins with, in memory only, that stands for one whose bytes are no text; the rest says why. No JSON does."""
 _LONGEST_LABEL = 80
 
 
@@ -62,7 +64,7 @@ def open_sealed(codec: PayloadCodec, text: str, place: str) -> str:
         SealedPayload: it cannot be opened, or was not sealed and must be.
     """
     if not text.startswith(SEALED):
-        if codec.allow_plain:
+        if codec.allow_plain or text.startswith(UNREADABLE):  # which cannot be taken for a value, and says what is wrong
             return text
         raise SealedPayload("is not sealed; if it was written before there was a payload codec, let that allow plain text")
     try:

@@ -46,6 +46,8 @@ class NewExecution:
     reuse: Reuse = Reuse.ENDED
     delay: Micros | None = None
     at: Instant | None = None
+    trace: str | None = None
+    """The W3C `traceparent` of whoever starts it (`zart.traceparent`): kept with the run, and never sealed."""
 
 
 @frozen
@@ -149,6 +151,8 @@ class Claim:
     now: Instant
     damage: str | None = None
     """What of it storage cannot read, in words. What else there is, is here; nothing may be made of it."""
+    trace: str | None = None
+    """What it was started with."""
 
     @property
     def tags(self) -> dict[str, object]:
@@ -305,6 +309,8 @@ class Execution:
     """How many events its mailbox has received."""
     served: bool
     """Whether a living worker has registered its task."""
+    damage: str | None = None
+    """What of it is stored and cannot be read, in words."""
 
 
 @frozen
@@ -313,6 +319,8 @@ class History:
 
     steps: Sequence[StepRecord]
     mail: Sequence[Mail]
+    damage: str | None = None
+    """What of it is stored and cannot be read, in words; see `Claim.damage`."""
 
 
 @frozen

@@ -8,10 +8,10 @@ from attrs import field, frozen
 
 from zart.clock import Instant, moment
 from zart.codec import ANY
-from zart.errors import RetryExhausted, SealedPayload, StepFailed
+from zart.errors import DeserializationError, RetryExhausted, SealedPayload, StepFailed
 from zart.outcome import attempt_summary, error_summary, failure_fields, load_error
 from zart.records import Execution, History, StepRecord
-from zart.replay import abandoned_in, body_record
+from zart.replay import body_record
 from zart.scheduler import Inspector
 from zart.status import ExecutionStatus, Phase, StepKind
 
@@ -24,7 +24,10 @@ class StepStatusInfo:
     "abandoned" (begun, and the execution or its body ended without it), or "retried" (failed, and run again by a later attempt
     of the execution). `result` is the saved value as JSON-like data, `error` the last error in one line, `errors` those of all
     failed attempts, oldest first, `traceback` that of the function's last error as text. `attempts` counts the calls that came
-    to something; one that was cut off by the death of its worker has left no trace.
+    to something, on whatever workers; one that was cut off by the death of its worker has left no trace. `started_at` is when
+    it began first, as far as that was saved: waits, steps with a timeout and steps that take over a second say so when they
+    begin, others with their first failed attempt; what was cut off before began with the worker that took over. A timeout or a
+    wait keeps its deadline over all of that.
     """
 
     name: str
@@ -50,15 +53,15 @@ class Waiting:
 
 @frozen
 class DurableExecutionStatus:
-    """An execution as of one moment; see `DurableScheduler.status`."""
+    """An execution as of one moment; see `DurableScheduler.status`. It may be a key of a dict, whatever its values are."""
 
     name: str
     """The task's name."""
     execution_id: str
-    payload: Any
+    payload: Any = field(hash=False)
     """The input as JSON-like data."""
     status: ExecutionStatus
-    result: Any
+    result: Any = field(hash=False)
     """The output as JSON-like data when completed; the failure's fields when failed; else None."""
     scheduled_at: datetime
     started_at: datetime | None
@@ -68,8 +71,8 @@ class DurableExecutionStatus:
     run: int
     waiting_for: tuple[Waiting, ...] = ()
     reason: str | None = None
-    """Why it is set aside, waits for a retry, or failed, in words."""
-    steps: tuple[StepStatusInfo, ...] = ()
+    """Why it is set aside, waits for a retry, or failed, and what of it is stored and cannot be read, in words."""
+    steps: list[StepStatusInfo] = field(factory=list, hash=False)
     raw_result: str | None = field(default=None, repr=False, eq=False)
     """The output or failure as it is stored."""
 
@@ -85,35 +88,45 @@ async def view(storage: Inspector, execution_id: str, run: int | None = None) ->
 
 def report(execution: Execution, history: History | None = None) -> DurableExecutionStatus:
     """Return the record of an execution; with its history also its steps and what it waits for."""
-    settled, open_, abandoned = ([], [], []) if history is None else _operations(history)
+    damage = [each for each in (execution.damage, None if history is None else history.damage) if each is not None]
+    settled, open_, abandoned = ([], [], []) if history is None else _operations(history, damage)
     if execution.status.is_terminal:  # whatever had begun then came to nothing: a lost race, or the end itself
         open_, abandoned = [], abandoned + open_
     waits = tuple(Waiting(each[-1].name, str(each[-1].kind), _deadline(each)) for each in open_)
-    steps = (*settled, *(_unsettled(each, "abandoned") for each in abandoned), *(_unsettled(each) for each in open_))
+    steps = [*settled, *(_unsettled(each, "abandoned") for each in abandoned), *(_unsettled(each) for each in open_)]
+    payload, result = _shown(execution.payload, "the input"), _result(execution)
     return DurableExecutionStatus(
         execution.task,
         execution.id,
-        _shown(execution.payload, "the input"),
+        payload,
         execution.status,
-        _result(execution),
+        result,
         moment(execution.scheduled_at),
         _moment(execution.started_at),
         _moment(execution.completed_at),
         execution.attempt,
         execution.run,
         waits,
-        _reason(execution, steps),
+        _with_damage(_reason(execution, steps), damage),
         steps,
         execution.result,
     )
 
 
 def _shown(text: str, what: str) -> Any:
-    """Return a saved value as JSON-like data. Without the key to it, the rest of the record is still worth seeing."""
+    """Return a saved value as JSON-like data. Where it cannot be had, the rest of the record is still worth seeing."""
     try:
         return ANY.decode(text, what)
     except SealedPayload as why:
         return {"sealed": str(why)}
+    except DeserializationError as why:
+        return {"damaged": str(why)}
+
+
+def _with_damage(reason: str | None, damage: Sequence[str]) -> str | None:
+    """Return a reason with what cannot be read; a worker may have said the same in it."""
+    told = "; ".join(each for each in damage if each not in (reason or ""))
+    return f"{f'{reason}; ' if reason else ''}what is stored of it cannot be read: {told}" if told else reason
 
 
 def _result(execution: Execution) -> Any:
@@ -149,14 +162,16 @@ def _moment(at: Instant | None) -> datetime | None:
     return None if at is None else moment(at)
 
 
-def _operations(history: History) -> tuple[list[StepStatusInfo], list[list[StepRecord]], list[list[StepRecord]]]:
-    """Return what is settled, what is open, and what the body has abandoned; the last two as records."""
-    reopened = {
-        seq
+def _operations(
+    history: History, damage: list[str]
+) -> tuple[list[StepStatusInfo], list[list[StepRecord]], list[list[StepRecord]]]:
+    """Return what is settled, what is open, and what the body has abandoned; the last two as records. Note what is damaged."""
+    bodies = {
+        record.seq: _body(record, damage)
         for record in history.steps
         if record.kind is StepKind.BODY and record.phase is Phase.ATTEMPT
-        for seq in body_record(record).get("reopened", ())
     }
+    reopened = {seq for told in bodies.values() for seq in told.get("reopened", ())}
     settled: list[StepStatusInfo] = []
     abandoned: list[list[StepRecord]] = []
     gathered: dict[str, list[StepRecord]] = {}
@@ -165,13 +180,21 @@ def _operations(history: History) -> tuple[list[StepStatusInfo], list[list[StepR
             if record.phase is Phase.OUTCOME:
                 abandoned += gathered.values()
                 gathered = {}
-            elif (left := gathered.pop(abandoned_in(record) or "", None)) is not None:
+            elif (left := gathered.pop(bodies.get(record.seq, {}).get("abandoned") or "", None)) is not None:
                 abandoned.append(left)
             continue
         gathered.setdefault(record.name, []).append(record)
         if record.phase is Phase.OUTCOME:
             settled.append(_settled(gathered.pop(record.name), history, retried=record.seq in reopened))
     return settled, list(gathered.values()), abandoned
+
+
+def _body(record: StepRecord, damage: list[str]) -> dict[str, Any]:
+    try:
+        return body_record(record)
+    except DeserializationError as error:
+        damage.append(str(error))
+        return {}
 
 
 def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) -> StepStatusInfo:
@@ -184,8 +207,8 @@ def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) 
     status = "retried" if retried else "completed" if last.ok else "failed"
     result = _shown(payload, "the result") if last.ok and payload is not None else None
     error = None if last.ok else error_summary(payload or "")
-    # The outcome's own beginning is that of the last claim; a wait that was parked has begun long before.
-    began = records[0].at if records[0].phase is Phase.OPENED else last.started_at
+    # The outcome's own beginning is that of the last claim; one that was parked or taken over has begun long before.
+    began = last.started_at if len(records) == 1 else min(records[0].at, last.started_at or records[0].at)
     return StepStatusInfo(
         last.name, str(last.kind), status, last.attempts, result, error, _moment(began or None), moment(last.at), errors, trace
     )

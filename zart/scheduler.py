@@ -13,7 +13,7 @@ when it waits without a deadline, and after its end.
 2.  `claim` returns at most `limit` executions of the queues and tasks asked for, those due longest first, never one to two
     callers, never waiting for another caller. A worker that is not registered, was declared dead, or whose lease has passed
     gets `WorkerNotAlive`. Each claimed execution gets `fence + 1`, status running, this worker, `due_at` None, its first
-    `started_at` and, if its task has one, its deadline; and comes with its input, all its records and all its mail.
+    `started_at` and, if its task has one, its deadline; and comes with its input and `trace`, all its records and all its mail.
     `Claim.seen` is the last mail really carried. At most `suspects` of them have `SUSPECT` or more crashes.
 3.  `commit` is atomic per call, and answers in the order of the commits. A commit whose token's fence is not the stored one, or
     whose execution is not running, is *lost*: nothing of it is applied, the others are. A record whose `seq` the run already
@@ -40,7 +40,8 @@ when it waits without a deadline, and after its end.
 9.  One bad row never stops the others. What cannot be written is *refused* with its reason, and nothing of that commit is
     written. What is stored and cannot be read, because it is damaged or a newer version has written it, is handed out like the
     rest, with `Claim.damage` saying what it is; a record that cannot be read keeps its `seq` there, as one of kind `BODY` that
-    says nothing. A letter that cannot be read is one whose payload is no JSON, wherever mail is told.
+    says nothing. A letter that cannot be read is one whose payload is no JSON, wherever mail is told. Who looks is shown all of
+    it among the rest, and `Execution.damage` or `History.damage` says what it is.
 10. Every operation may be repeated after a lost reply and then answers as the first time, save that a claim's executions come
     back with a later beat of their worker's that says what it holds (`held_at`), or when its lease ends.
 

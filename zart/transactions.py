@@ -83,7 +83,7 @@ class Transactions:
                 self.owner.proceed()
             case _Lost():
                 self.owner.lose()
-            case StorageUnavailable() | asyncio.CancelledError():
+            case _ if isinstance(error, StorageUnavailable) or not isinstance(error, Exception):
                 name = line[1].name
                 self.owner.let_go(f"nobody knows whether step {name!r} was committed; the next claim finds out: {error}")
             case _:

@@ -135,6 +135,7 @@ async def test_a_worker_hears_of_a_cancel_of_what_it_holds(memory):
     await running(memory, "a")
     wait = asyncio.create_task(memory.wait(demand(), HOUR))
     await settle()
+    assert not wait.done()
     await memory.cancel(["a"])
     await returns(joined(wait))
 
@@ -145,6 +146,7 @@ async def test_a_worker_hears_of_a_takeover_of_what_it_holds(memory, clock):
     await memory.claim(demand(tasks={"t": SECOND}))
     wait = asyncio.create_task(memory.wait(demand(limit=0), HOUR))
     await settle()
+    assert not wait.done()
     clock.advance(10)
     await memory.beat(beat())
     await returns(joined(wait))

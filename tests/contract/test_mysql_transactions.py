@@ -8,7 +8,8 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from zart.errors import NonRetryable
+from tests.contract.grounds import MySqlProxy
+from zart.errors import NonRetryable, StorageUnavailable
 from zart.records import Commit, Fate
 from zart.testing.contract.scene import history, new, outcome, read, running
 
@@ -118,6 +119,20 @@ async def test_one_that_idles_is_ended_by_the_server_and_told_from_an_outage(sch
     with pytest.raises(TimeoutError, match="idle for longer than 1 s"):
         await within(scheduler, work, timedelta(seconds=1))
     assert (await rows(mysql_place), await scheduler.get("b")) == ([], None)
+
+
+async def test_a_commit_that_was_not_answered_counts_and_nobody_knows(scheduler, mysql_place):
+    (claimed,) = await running(scheduler, "a")
+    async with MySqlProxy(mysql_place.server.port) as proxy, mysql_place.scheduler(url=proxy.dsn) as far:
+
+        async def work(_, bound):
+            await bound.commit([Commit(claimed.token, [outcome(1)], 0)])
+            proxy.lose_next_reply()
+
+        with pytest.raises(StorageUnavailable):
+            await within(far, work)
+        assert proxy.lost == 1
+    assert await history(scheduler) == [outcome(1)]
 
 
 async def test_another_database_and_a_connection_that_commits_by_itself_are_refused(scheduler, mysql_place):

@@ -1,11 +1,8 @@
 """The PostgreSQL schema: made once, by whoever comes first, and never taken for another."""
 
-import asyncio
-
 import asyncpg
 import pytest
 
-from zart.errors import SchemaMismatch
 from zart.records import SUSPECT
 from zart.schedulers.postgres import PostgresScheduler
 from zart.schedulers.sql.migrate import Migration, migrations
@@ -20,82 +17,12 @@ async def ask(place, sql, *arguments):
         return [tuple(row) for row in await session.fetch(sql, *arguments)]
 
 
-async def test_until_it_is_migrated_every_operation_says_what_to_do(place):
-    async with place.scheduler() as scheduler:
-        for call in (scheduler.start([new()]), scheduler.cancel(["a"]), scheduler.get("a"), scheduler.history("a")):
-            needs = f"has no Zart tables, this Zart needs version {LATEST}; run `zart migrate`"
-            with pytest.raises(SchemaMismatch, match=needs):
-                await call
-        await scheduler.migrate()
-        assert (await scheduler.start([new()]))[0].accepted
-
-
-async def test_it_may_be_migrated_before_it_is_entered_and_again(place):
-    scheduler = place.scheduler()
-    assert await scheduler.schema_version() == 0
-    await scheduler.migrate()
-    async with scheduler:
-        await scheduler.start([new()])
-        await scheduler.migrate()
-        assert await scheduler.schema_version() == LATEST
-    async with scheduler:
-        assert await scheduler.get("a") is not None
-    assert await ask(place, "SELECT version, name FROM zart_schema") == [
-        (each.version, each.name) for each in migrations("postgres")
-    ]
-
-
-async def test_ten_at_once_migrate_it_once(place):
-    await asyncio.gather(*(place.scheduler().migrate() for _ in range(10)))
-    assert len(await ask(place, "SELECT * FROM zart_schema")) == len(migrations("postgres"))
-
-
-async def test_a_newer_database_is_refused_with_both_versions(place):
-    await place.scheduler().migrate()
-    await ask(place, "INSERT INTO zart_schema VALUES ($1, 'from the future', 0)", LATEST + 1)
-    message = rf"has schema version {LATEST + 1}, but this Zart knows versions up to {LATEST}; install"
-    with pytest.raises(SchemaMismatch, match=message):
-        async with place.scheduler():
-            pass
-    with pytest.raises(SchemaMismatch, match=message):
-        await place.scheduler().migrate()
-
-
-async def test_an_older_database_is_refused_until_it_is_migrated(place, monkeypatch):
-    await place.scheduler().migrate()
-    later = Migration(LATEST + 1, "0002_more.sql", "CREATE TABLE zart_more (c integer);\n")
-    monkeypatch.setattr("zart.schedulers.sql.migrate.migrations", lambda dialect: (*migrations(dialect), later))
-    async with place.scheduler() as scheduler:
-        with pytest.raises(SchemaMismatch, match=f"has schema version {LATEST}, this Zart needs version {LATEST + 1}"):
-            await scheduler.start([new()])
-        await scheduler.migrate()
-        await scheduler.start([new()])
-    assert await ask(place, "SELECT max(version) FROM zart_schema") == [(LATEST + 1,)]
-
-
 async def test_a_migration_that_fails_leaves_nothing_behind(place, monkeypatch):
     bad = Migration(LATEST + 1, "0002_bad.sql", "CREATE TABLE zart_more (c integer);\nnonsense;\n")
     monkeypatch.setattr("zart.schedulers.sql.migrate.migrations", lambda dialect: (*migrations(dialect), bad))
     with pytest.raises(asyncpg.PostgresSyntaxError, match="nonsense"):
         await place.scheduler().migrate()
     assert await ask(place, "SELECT nspname FROM pg_namespace WHERE nspname = $1", place.schema) == []
-
-
-async def test_a_table_in_the_way_is_told(place):
-    await ask(place, f"CREATE SCHEMA {place.schema}")
-    await ask(place, "CREATE TABLE zart_steps (c integer)")
-    with pytest.raises(SchemaMismatch, match='"zart_steps" already exists; rename what is in the way'):
-        await place.scheduler().migrate()
-
-
-async def test_what_migrate_would_do_can_be_done_by_hand(place):
-    scheduler = place.scheduler()
-    script = await scheduler.migration_script()
-    async with place.session() as session:
-        await session.execute(script)
-    assert await scheduler.migration_script() == ""
-    async with scheduler:
-        assert (await scheduler.start([new()]))[0].accepted
 
 
 async def test_a_migration_waits_its_turn_but_not_for_ever(place, monkeypatch):
@@ -106,17 +33,6 @@ async def test_a_migration_waits_its_turn_but_not_for_ever(place, monkeypatch):
         with pytest.raises(Exception, match="cannot be migrated while somebody"):
             await scheduler.migrate()
     await scheduler.migrate()
-
-
-async def test_prefix_and_schema_keep_two_apart(place):
-    plain, other = place.scheduler(), place.scheduler(prefix="orders_")
-    for scheduler in (plain, other):
-        await scheduler.migrate()
-    async with plain, other:
-        await plain.start([new(payload="plain")])
-        assert await other.get("a") is None
-        await other.start([new(payload="other")])
-        assert [(await each.get("a")).payload for each in (plain, other)] == ["plain", "other"]
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a;b", 'a"b', "A", "1a", "é", "x" * 64, "a.b"])

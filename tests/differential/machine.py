@@ -141,7 +141,8 @@ class Machine(RuleBasedStateMachine):
         self, id_: str, task: str, queue: str, payload: str, reuse: Reuse, delay: int | None, again: bool, old: bool
     ) -> None:
         self._keys += not old
-        new = NewExecution(id_, task, payload, f"key {self._keys}", queue, reuse, delay)
+        trace = None if self._keys % 3 else f"trace {self._keys}"
+        new = NewExecution(id_, task, payload, f"key {self._keys}", queue, reuse, delay, trace=trace)
         self.tick()
         self.said(again, lambda storage: storage.start([new]))
 
@@ -150,7 +151,11 @@ class Machine(RuleBasedStateMachine):
         self._keys += 1
         at = self.now
         many = [
-            NewExecution(id_, task, "many", f"key {self._keys} {number}", at=at + seconds * SECOND + number)
+            NewExecution(
+                *(id_, task, "many", f"key {self._keys} {number}"),
+                at=at + seconds * SECOND + number,
+                trace=f"trace {number}" if number % 2 else None,
+            )
             for number, (id_, task, seconds) in enumerate(given)
         ]
         self.both(lambda storage: storage.start(many))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.http.conftest import OPERATOR, V1, Served, client, serving, speaking
+from tests.http.conftest import OPERATOR, V1, Served, client, ended, serving, speaking
 from zart.http import Limits
 from zart.http.server import ConnectionLimits
 from zart.testing import FakeClock
@@ -28,14 +28,6 @@ async def connected(served: Served) -> AsyncIterator[tuple[asyncio.StreamReader,
         writer.close()
         with suppress(ConnectionError):
             await writer.wait_closed()
-
-
-async def ended(reader: asyncio.StreamReader) -> bytes:
-    """Return what comes until the connection ends."""
-    try:
-        return await reader.read()
-    except ConnectionResetError:
-        return b""
 
 
 @pytest.mark.parametrize("begun", [b"", b"GET /healthz HTTP/1.1\r\nHost: loc", b"\r\n\r\n"], ids=["silent", "slow", "blank"])

@@ -21,6 +21,7 @@ from tests.http.flows import HANDLERS
 from zart import Worker, connect
 from zart.http import Limits
 from zart.mcp.tools import TOOLS
+from zart.testing.contract.scene import demand, register
 
 ROOT = Path(zart.__file__).parents[1]
 WRITING = {"zart_schedule", "zart_event", "zart_cancel"}
@@ -112,6 +113,33 @@ async def test_an_agent_lists_schedules_waits_approves_and_collects(connected):
 
         started = await said(agent, "zart_schedule", task="endless")
         assert (await said(agent, "zart_cancel", execution_id=started["execution_id"]))["cancelled"] is True
+
+
+TRACES = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("said", "headers", "kept"),
+    [
+        ({"traceparent": TRACES[0]}, {"traceparent": TRACES[1]}, TRACES[0]),
+        (None, {"traceparent": TRACES[1]}, TRACES[1]),
+        ({"traceparent": ["x"]}, {"traceparent": "x"}, None),
+        (None, {}, None),
+    ],
+)
+async def test_what_an_agent_starts_is_under_its_trace(said, headers, kept):
+    async with (
+        connect("memory://") as storage,
+        speaking(storage, agents=zart.mcp.over_http) as spoken,
+        serving(spoken.api) as served,
+        client(httpx2.AsyncHTTPTransport(), OPERATOR, served.url) as http,
+    ):
+        http.headers.update(headers)
+        async with Client(streamable_http_client(f"{served.url}/mcp", http_client=http)) as agent:
+            await agent.call_tool("zart_schedule", {"task": "fails"}, meta=said)
+        await register(storage)
+        (claim,) = await storage.claim(demand(tasks={"fails": None}))
+    assert claim.trace == kept
 
 
 async def test_a_reader_sees_only_what_looks_and_is_refused_the_rest(reading):

@@ -23,6 +23,8 @@ from zart import (
     EventTimeout,
     ExecutionFailed,
     ExecutionFailure,
+    NoActiveExecution,
+    NonRetryable,
     NotSupported,
     Ok,
     Registry,
@@ -289,7 +291,7 @@ async def test_a_step_is_not_driven_by_hand(harness: MakeHarness) -> None:
     async with harness(drives) as h:
         handle = await h.client.start_for(drives, "x", None)
         assert await handle.result("1s") == "step 's' is not driven by hand; await it, or give it to asyncio.create_task"
-        assert (await handle.record()).steps == ()
+        assert (await handle.record()).steps == []
 
 
 async def test_a_task_of_a_step_inside_a_step_says_what_to_do(harness: MakeHarness) -> None:
@@ -307,6 +309,75 @@ async def test_a_task_of_a_step_inside_a_step_says_what_to_do(harness: MakeHarne
     async with harness(nests) as h:
         for name, said in zip(("loop", "thread"), await h.client.start_and_wait_for(nests, "x", None, "1s"), strict=True):
             assert f"'inner' was asked for inside the function of step '{name}'; steps do not nest" in said
+
+
+async def test_what_is_asked_for_in_another_thread_of_a_body_says_what_to_do(harness: MakeHarness) -> None:
+    async def awaits(step: Step[int]) -> int:
+        return await step
+
+    asks: list[Callable[[], Any]] = [
+        lambda: asyncio.run(zart.require(Step.of("elsewhere", lambda: 1))),
+        lambda: asyncio.run(awaits(Step.of("elsewhere", lambda: 1))),
+        lambda: asyncio.run(zart.sleep("elsewhere", "1s")),
+        lambda: asyncio.run(zart.now("elsewhere")),
+        lambda: zart.schedule(Step.of("elsewhere", lambda: 1)),
+    ]
+
+    @zart_durable()
+    async def in_a_thread() -> list[str]:
+        told = []
+        for ask in asks:
+            try:
+                await asyncio.to_thread(ask)
+            except NoActiveExecution as error:
+                told.append(str(error))
+        return told
+
+    async with harness(in_a_thread) as h:
+        handle = await h.client.start_for(in_a_thread, "x", None)
+        told = await handle.result("1s")
+        assert len(told) == len(asks)
+        assert set(told) == {told[0]}
+        assert "'elsewhere' was asked for in another thread or event loop than that of the handler's body; await it" in told[0]
+        assert (await handle.record()).steps == []
+
+
+@pytest.mark.parametrize("cause", [None, ValueError("because")])
+async def test_a_bare_nonretryable_stops_at_once(harness: MakeHarness, cause: Exception | None) -> None:
+    calls = []
+
+    def stops() -> None:
+        calls.append(1)
+        raise NonRetryable from cause
+
+    @zart_durable()
+    async def calls_it() -> str:
+        try:
+            await zart.z_step_with_retry("stops", stops, retries=3, delay=0)
+        except StepFailed as error:
+            return f"{error.error_type}: {error.message}"
+        return "never"
+
+    async with harness(calls_it) as h:
+        handle = await h.client.start_for(calls_it, "x", None)
+        said = await handle.result("1s")
+    assert said == ("NonRetryable: not worth another try" if cause is None else "ValueError: because")
+    assert calls == [1]
+
+
+async def test_a_body_that_is_not_worth_another_try_is_not_run_again(harness: MakeHarness) -> None:
+    calls = []
+
+    @zart_durable(max_retries=3)
+    async def stops() -> None:
+        calls.append(1)
+        raise NonRetryable
+
+    async with harness(stops) as h:
+        handle = await h.client.start_for(stops, "x", None)
+        with pytest.raises(ExecutionFailed, match="not worth another try"):
+            await handle.result("1h")
+    assert calls == [1]
 
 
 async def test_one_name_twice_is_refused_and_named_gives_another(harness: MakeHarness) -> None:

@@ -2,17 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
-
-import pytest
 
 from zart import (
     DurableScheduler,
     InMemoryScheduler,
     Registry,
-    SqliteScheduler,
     StorageUnavailable,
     TaskContext,
     TaskHandler,
@@ -27,14 +23,6 @@ from zart.testing import FakeClock
 
 PATIENT = WorkerConfig(lease="10m", heartbeat_interval="50ms", poll_interval="50ms")
 """So long a lease that nothing comes back by it."""
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
-    backend: Storage = InMemoryScheduler() if request.param == "memory" else SqliteScheduler(tmp_path / "zart.db")
-    await backend.migrate()
-    async with backend:
-        yield backend
 
 
 class Counts(TaskHandler[None, int]):

@@ -1,12 +1,15 @@
 """What a record tells of an execution that is in trouble."""
 
+import asyncio
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
+from attrs.exceptions import FrozenInstanceError
 
 from tests.runtime.conftest import MakeHarness
-from zart import ExecutionNotFound, RetryConfig, TaskContext, TaskHandler
+from zart import ExecutionNotFound, RetryConfig, StepStatusInfo, TaskContext, TaskHandler
 
 
 class Declared(Exception):
@@ -101,3 +104,72 @@ async def test_a_run_that_is_not_there_is_told_apart_from_an_execution_that_is_n
         with pytest.raises(ExecutionNotFound, match="no execution has the id 'two'") as missing:
             await h.client.status("two", 7)
         assert missing.value.run is None
+
+
+class Interrupted(TaskHandler[None, str]):
+    """Fails once, and is then cut off in a step with a timeout."""
+
+    def __init__(self) -> None:
+        self.failures = [ValueError("boom")]
+        self.begun = 0
+        self.goes_on = False
+
+    async def run(self, ctx: TaskContext, data: None) -> str:
+        await ctx.step("again", self.fails_once, retry=RetryConfig.fixed(3, "1h"))
+        return await ctx.step("slow", self.slow, timeout="5h")
+
+    async def fails_once(self) -> None:
+        if self.failures:
+            raise self.failures.pop()
+
+    async def slow(self) -> str:
+        self.begun += 1
+        if not self.goes_on:
+            await asyncio.Event().wait()
+        return "done"
+
+
+async def test_what_a_record_says_of_a_step_holds_over_workers(harness: MakeHarness) -> None:
+    handler = Interrupted()
+    async with harness(handler) as h:
+        began = h.clock.now()
+        handle = await h.client.start_for(handler, "one", None)
+        await h.run_to_idle()
+        await h.kill()
+        await h.restart()
+        (again,) = (await handle.record()).steps
+        assert (again.status, again.attempts, again.started_at) == ("waiting", 1, began)
+        h.clock.advance("1h")
+        await h.worker.beat()
+        await h.worker.claim_due()
+        while not handler.begun:
+            await asyncio.sleep(0)
+        await h.worker.journal.flushed()
+        again, slow = (await handle.record()).steps
+        begun = slow.started_at
+        assert (again.status, again.attempts, again.started_at) == ("completed", 2, began)
+        assert (slow.status, slow.attempts) == ("running", 0)
+        assert begun == again.completed_at
+        (deadline,) = [each.deadline for each in (await handle.record()).waiting_for]
+        await h.kill()
+        handler.goes_on = True
+        await h.restart()
+        await h.run_to_idle()
+        record = await handle.record()
+    slow = record.steps[1]
+    assert (slow.status, slow.attempts, slow.started_at, handler.begun) == ("completed", 1, begun, 2)
+    assert deadline == began + timedelta(hours=6) + h.config.lease + timedelta(seconds=1)
+
+
+async def test_the_steps_of_a_record_are_a_list_and_the_record_can_be_a_key(harness: MakeHarness) -> None:
+    async with harness(Troubled()) as h:
+        handle = await h.client.start_for(Troubled, "one", None)
+        await h.advance("2h")
+        record = await handle.record()
+        same = await handle.record()
+    assert type(record.steps) is list
+    assert [type(each) for each in record.steps] == [StepStatusInfo] * 5
+    assert {record: 1}[same] == 1
+    assert record != evolve(record, steps=[])
+    with pytest.raises(FrozenInstanceError):
+        record.steps = []  # type: ignore[misc] # on purpose

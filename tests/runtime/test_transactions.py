@@ -12,6 +12,8 @@ import asyncmy
 import pytest
 from attrs import define, field
 from sqlalchemy import text
+from sqlalchemy.dialects.mysql.asyncmy import AsyncAdapt_asyncmy_connection
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_connection
 from sqlalchemy.dialects.sqlite.aiosqlite import AsyncAdapt_aiosqlite_connection
 from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -290,6 +292,78 @@ async def test_when_nobody_knows_whether_it_was_committed_the_next_claim_finds_o
         assert await outcome(h) == "booked 12A"
         assert handler.calls == ["call"] * (1 if committed else 2)
         assert await seats(h) == ["12A"]
+
+
+ADAPTERS: dict[str, type[Any]] = {
+    "sqlite": AsyncAdapt_aiosqlite_connection,
+    "postgres": AsyncAdapt_asyncpg_connection,
+    "mysql": AsyncAdapt_asyncmy_connection,
+}
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["committed", "not committed"])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("another coroutine reads"), EOFError(), SystemExit()], ids=lambda error: type(error).__name__
+)
+@pytest.mark.parametrize("backend", list(ADAPTERS))
+async def test_whatever_goes_wrong_over_commit_says_nothing_about_it(
+    make_harness: Callable[[str], MakeHarness],
+    monkeypatch: pytest.MonkeyPatch,
+    backend: str,
+    error: BaseException,
+    committed: bool,
+) -> None:
+    async def counted(connection: AsyncConnection, handler: Bookings) -> str:
+        handler.calls.append("call")
+        return await book(connection, f"seat {len(handler.calls)}")
+
+    async def work(ctx: TaskContext, handler: Bookings) -> str:
+        return await ctx.transaction("book", counted, handler, retry=RetryConfig.fixed(3, 0))
+
+    commit = ADAPTERS[backend].commit
+
+    def confused(self: Any) -> None:
+        patched.undo()
+        if committed:
+            commit(self)
+        raise error
+
+    handler = Bookings(work)
+    async with opened(make_harness(backend)(handler)) as h:
+        with monkeypatch.context() as patched:
+            patched.setattr(ADAPTERS[backend], "commit", confused)
+            last = 1 if committed else 2
+            assert await outcome(h) == f"booked seat {last}"
+        assert handler.calls == ["call"] * last
+        assert await seats(h) == [f"seat {last}"]
+        (step,) = (await h.client.status("b-1")).steps
+        assert (step.attempts, step.errors) == (1, ()), "it has not failed"
+
+
+async def test_what_goes_wrong_after_the_commit_says_nothing_against_it(
+    harness: MakeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def counted(connection: AsyncConnection, handler: Bookings) -> str:
+        handler.calls.append("call")
+        return await book(connection, f"seat {len(handler.calls)}")
+
+    async def work(ctx: TaskContext, handler: Bookings) -> str:
+        return await ctx.transaction("book", counted, handler, retry=RetryConfig.fixed(3, 0))
+
+    close = AsyncConnection.close
+
+    async def confused(self: AsyncConnection) -> None:
+        patched.undo()
+        await close(self)
+        raise RuntimeError("another coroutine reads")
+
+    handler = Bookings(work)
+    async with opened(harness(handler)) as h:
+        with monkeypatch.context() as patched:
+            patched.setattr(AsyncConnection, "close", confused)
+            assert await outcome(h) == "booked seat 1"
+        assert handler.calls == ["call"]
+        assert await seats(h) == ["seat 1"]
 
 
 async def test_an_outage_when_it_is_opened_is_nobodys_failure(harness: MakeHarness) -> None:

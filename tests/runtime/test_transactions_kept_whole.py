@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 from tests.runtime.conftest import MakeHarness
 from tests.runtime.test_transactions import Bookings, book, opened, outcome, seats
 from tests.servers.postgres import PostgresServer
-from zart import NonRetryable, NotSupported, RetryConfig, StepFailed, StepTimedOut, TaskContext
+from zart import ExecutionFailed, NonRetryable, NotSupported, RetryConfig, StepFailed, StepTimedOut, TaskContext
 from zart.schedulers.postgres import PostgresScheduler
 from zart.testing import Harness
 
@@ -160,6 +160,34 @@ async def test_what_ends_it_through_the_driver_is_found_out_and_final(harness: M
         assert "12B" not in await seats(h)
         (step,) = (await h.client.status("b-1")).steps
         assert step.status == "failed"
+
+
+@pytest.mark.parametrize("swallowed", [False, True], ids=["", "swallowed"])
+@pytest.mark.parametrize(("script", "calls"), [("COMMIT; BEGIN", 1), ("SELECT 1", 3)])
+async def test_a_failed_transaction_is_told_from_one_that_was_kept_before(
+    make_harness: Callable[[str], MakeHarness], script: str, calls: int, swallowed: bool
+) -> None:
+    """In one that has failed nothing can be asked any more."""
+
+    async def function(connection: AsyncConnection) -> str:
+        await book(connection, f"12{'ABC'[len(handler.calls) - 1]}")
+        await (await driver(connection)).execute(script)
+        try:
+            await connection.execute(text("SELECT 1 / 0"))
+        except DBAPIError:
+            if not swallowed:
+                raise
+        return "done"
+
+    handler = doing(function)
+    async with opened(make_harness("postgres")(handler)) as h:
+        try:
+            said = await outcome(h)
+        except ExecutionFailed as error:  # as often as it may
+            said = str(error)
+        assert ("NotSupported: the function ended the transaction (and began another)" in said) == (calls == 1)
+        assert handler.calls == ["call"] * calls
+        assert await seats(h) == (["12A"] if calls == 1 else [])
 
 
 async def test_on_sqlite_not_even_the_driver_can_end_it(make_harness: Callable[[str], MakeHarness]) -> None:

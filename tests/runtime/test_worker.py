@@ -4,8 +4,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from zart import (
     DurableScheduler,
     ExecutionStatus,
     InMemoryScheduler,
-    SqliteScheduler,
     StepTimedOut,
     TaskContext,
     TaskHandler,
@@ -26,14 +24,6 @@ from zart.scheduler import Storage
 from zart.testing import FakeClock, Harness
 
 QUICK = WorkerConfig(lease="1.5s", heartbeat_interval="100ms", poll_interval="100ms", shutdown_timeout="100ms")
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def storage(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Storage]:
-    backend: Storage = InMemoryScheduler() if request.param == "memory" else SqliteScheduler(tmp_path / "zart.db")
-    await backend.migrate()
-    async with backend:
-        yield backend
 
 
 class Blocks(TaskHandler[None, int]):

@@ -232,6 +232,15 @@ async def held_with_mail(clock):
     return storage, claim
 
 
+async def test_a_trace_is_no_payload_and_needs_no_key():
+    memory = InMemoryScheduler(clock=FakeClock())
+    await coded(memory, FIRST).start([NewExecution("a", "task", "null", "s-1", trace="kept")])
+    await memory.beat(WorkerBeat("w", LEASE, ("default",), ("task",), register=True))
+    (claim,) = await memory.claim(Demand("w", ("default",), {"task": None}, 1))
+    assert claim.trace == "kept"
+    assert claim.payload.startswith(SEALED)
+
+
 async def test_a_beat_brings_mail_up_to_the_first_that_cannot_be_opened():
     storage, claim = await held_with_mail(FakeClock())
     reply = await storage.beat(WorkerBeat("w", LEASE, ("default",), ("task",), held=(Held(claim.token, 0),)))
@@ -426,3 +435,31 @@ async def test_how_much_is_due_is_asked_of_the_storage():
     wrapped.storage = object()
     with pytest.raises(NotSupported, match="does not say"):
         await wrapped.backlog()
+
+
+BYTES = "CAST(x'22ff22' AS TEXT)"
+
+
+async def test_a_damaged_input_is_said_to_be_damaged_and_not_to_be_plain(on, path):
+    async with on(FIRST) as h:
+        await h.client.start("a", "flow", CANARY)
+        sql(path, f"UPDATE zart_executions SET payload = {BYTES}")
+        await h.run_to_idle()
+        record = await h.client.status("a")
+    assert record.status is ExecutionStatus.WAITING
+    assert "its input: " in record.reason
+    assert "codec can't decode byte 0xff" in record.reason
+    assert "sealed" not in record.reason
+    assert "the input cannot be read: " in record.payload["damaged"]
+
+
+async def test_a_damaged_event_is_set_aside_by_its_wait_as_without_a_codec(on, path):
+    async with on(FIRST) as h:
+        await h.client.start("a", "flow", CANARY)
+        await h.run_to_idle()
+        await h.client.offer_event("a", "word", "bad")
+        sql(path, f"UPDATE zart_mail SET payload = {BYTES}")
+        await h.run_to_idle()
+        assert "number 1 was set aside by wait 'word'" in (await h.client.status("a")).reason
+        await h.client.offer_event("a", "word", "good")
+        assert await h.client.wait_completion_with_timeout("a", str, "1s") == f"kept {CANARY} good"

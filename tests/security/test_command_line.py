@@ -61,7 +61,7 @@ class Flow(TaskHandler[str, str]):
 
 async def test_commands_seal_and_open(zart, tmp_path):
     schedule = ("schedule", "flow", "--id", "f-1", "--data", '"a secret"')
-    assert zart("migrate", **KEYS) == (0, {"database": "sqlite:///zart.db", "from": 0, "to": 2})
+    assert zart("migrate", **KEYS) == (0, {"database": "sqlite:///zart.db", "from": 0, "to": 3})
     assert zart(*schedule, **KEYS)[0] == 0
     assert zart(*schedule, **KEYS)[1]["repeated"] is True
     code, told = zart(*schedule)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from zart.schedulers import connect
+from zart import DurableScheduler, InMemoryScheduler, PostgresScheduler, ShardedScheduler, SqliteScheduler
+from zart.schedulers import connect, urls_of
 from zart.schedulers.address import Address
 
 
@@ -96,3 +97,73 @@ def test_a_password_in_a_url_that_names_nothing_is_not_repeated(url):
     with pytest.raises(ValueError, match="names no storage") as refused:
         connect(url)
     assert "secret" not in str(refused.value)
+
+
+# ---- shards -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("url", "parts"),
+    [
+        ("sqlite:///a.db", ["sqlite:///a.db"]),
+        ("sqlite:///a.db,sqlite:///b.db", ["sqlite:///a.db", "sqlite:///b.db"]),
+        (" sqlite:///a.db\n  sqlite:///b.db\n", ["sqlite:///a.db", "sqlite:///b.db"]),
+        ("sqlite:///a.db , memory://", ["sqlite:///a.db", "memory://"]),
+        ("sqlite:///a b,c.db", ["sqlite:///a b,c.db"]),
+        (
+            "postgresql://u@h1:1,h2:2/d,postgresql+asyncpg://u@h3/d",
+            ["postgresql://u@h1:1,h2:2/d", "postgresql+asyncpg://u@h3/d"],
+        ),
+    ],
+)
+def test_several_urls_are_parted_by_commas_or_spaces_and_one_is_left_whole(url, parts):
+    assert list(urls_of(url)) == parts
+
+
+def test_several_urls_are_shards_in_their_order():
+    scheduler = connect("memory://, sqlite:///b.db postgresql://h/d?schema=app")
+    assert isinstance(scheduler, ShardedScheduler)
+    shards = [scheduler.shard_of(str(number)) for number in range(200)]
+    assert {type(each) for each in shards} == {InMemoryScheduler, SqliteScheduler, PostgresScheduler}
+    first = ShardedScheduler([InMemoryScheduler(), InMemoryScheduler(), SqliteScheduler("c.db")])
+    by_type = [isinstance(first.shard_of(str(number)), SqliteScheduler) for number in range(200)]
+    assert by_type == [isinstance(each, PostgresScheduler) for each in shards], "the third is the third"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:///a.db,sqlite:///a.db", "given twice"),
+        ("sqlite:///a.db,sqlite:///b.db,", "ends with a comma"),
+        ("sqlite:///a.db,,sqlite:///b.db", "ends with a comma"),
+        ("sqlite:///a.db,", "ends with a comma"),
+        (",sqlite:///a.db", "names no storage"),
+        ("sqlite:///a.db,redis://ann:s3cret@h", "names no storage"),
+    ],
+)
+def test_shards_that_cannot_be_meant_are_an_error_that_says_why(url, message):
+    with pytest.raises(ValueError, match=message) as refused:
+        connect(url)
+    assert "s3cret" not in str(refused.value)
+
+
+async def test_every_shard_has_the_payload_codec(tmp_path):
+    class Backwards:
+        allow_plain = False
+
+        def seal(self, text, place):
+            return text[::-1]
+
+        def open(self, sealed, place):
+            return sealed[::-1]
+
+    urls = [f"sqlite:///{tmp_path / name}.db" for name in ("a", "b")]
+    async with connect(",".join(urls), payload_codec=Backwards()) as storage:
+        await storage.migrate()
+        for number in range(8):
+            await DurableScheduler(storage).start(str(number), "echo", "a secret")
+        found = await DurableScheduler(storage).list_executions()
+        assert [each.execution_id for each in found] == [str(number) for number in reversed(range(8))]
+    for url in urls:
+        content = (tmp_path / url.rpartition("/")[2]).read_bytes()
+        assert (b"terces" in content, b"secret" in content) == (True, False)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from zart.schedulers.postgres.queries import Names, Payloads, booleans, numbers, texts
+from zart.schedulers.postgres.queries import Names, Payloads, Unstorable, booleans, numbers, some_texts, texts
 
-OPERATIONS = ("start", "beat", "claim", "commit", "deliver", "cancel", "wait", "checkup", "schema", "shard", "transact")
+WRITING = ("start", "beat", "claim", "commit", "deliver", "cancel")
+OPERATIONS = (*WRITING, "wait", "checkup", "schema", "shard", "repeat", "transact")
 
 
 def told(*columns):
@@ -53,6 +54,25 @@ def test_each_set_of_tables_has_a_channel_of_its_own():
 )
 def test_numbers(column, text):
     assert numbers(column) == text
+
+
+@pytest.mark.parametrize(
+    ("column", "text"),
+    [
+        ([None, None], None),
+        (["a", "b"], "a\x1fb\x1f"),
+        ([None, "b", None], "\x1e\x1fb\x1f\x1e\x1f"),
+        (["", None], "\x1f\x1e\x1f"),
+    ],
+)
+def test_texts_of_which_some_are_missing(column, text):
+    assert some_texts(column) == text
+
+
+@pytest.mark.parametrize("bad", ["\x1e", "a\x1fb", "\x00"])
+def test_a_text_that_would_not_come_back_as_it_was_is_refused(bad):
+    with pytest.raises(Unstorable, match="has a control character"):
+        some_texts(["a", None, bad])
 
 
 def test_truth_values():

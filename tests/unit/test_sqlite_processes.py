@@ -102,6 +102,7 @@ async def wakes(scheduler, interest, happening):
     wait = asyncio.ensure_future(scheduler.wait(interest, HOUR))
     for _ in range(5):
         await asyncio.sleep(0)
+    assert not wait.done()
     await happening
     await returns(joined(wait))
 

@@ -12,7 +12,7 @@ from zart.schedulers import connect
 from zart.schedulers.sql.migrate import migrations
 from zart.schedulers.sql.tables import metadata
 from zart.schedulers.sqlite import SqliteScheduler
-from zart.testing.contract.scene import new
+from zart.testing.contract.scene import demand, new, register
 
 LATEST = migrations("sqlite")[-1].version
 
@@ -114,6 +114,25 @@ async def test_a_migration_that_fails_leaves_nothing_behind(path, monkeypatch):
     with pytest.raises(sqlite3.OperationalError, match="nonsense"):
         await SqliteScheduler(path).migrate()
     assert ask(path, "SELECT name FROM sqlite_schema") == []
+
+
+BEFORE_TRACES = """
+INSERT INTO zart_executions
+    (id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, payload, crashed_workers)
+VALUES ('a', 1, 1, 'pending', 0, 0, 0, 0, 'default', 't', 'key', 'input', '[]')
+"""
+
+
+async def test_what_was_started_before_traces_were_kept_has_none(path, monkeypatch):
+    with monkeypatch.context() as patched:
+        patched.setattr("zart.schedulers.sql.migrate.migrations", lambda dialect: migrations(dialect)[:2])
+        await SqliteScheduler(path).migrate()
+    ask(path, BEFORE_TRACES)
+    async with SqliteScheduler(path) as scheduler:
+        await scheduler.migrate()
+        await register(scheduler)
+        await scheduler.start([new("b", trace="kept")])
+        assert {each.token.execution_id: each.trace for each in await scheduler.claim(demand())} == {"a": None, "b": "kept"}
 
 
 async def test_a_table_in_the_way_is_told(path):

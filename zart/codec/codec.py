@@ -5,7 +5,7 @@ from typing import Any
 from zart.codec.shapes import name_of, shape_of
 from zart.codec.text import TAG, Mismatch, read, show, too_deep, write
 from zart.errors import DeserializationError, PayloadTooLarge, SealedPayload, UndeclaredType
-from zart.payloads import why_sealed
+from zart.payloads import UNREADABLE, why_sealed
 
 _KEPT = 10_000
 _RETURNED = ("the result", "the value")
@@ -61,6 +61,8 @@ class Codec:
             wrong = Mismatch("", None, f"cannot be read: {type(error).__name__}: {error}")
         if (why := why_sealed(text)) is not None:
             raise SealedPayload(f"{what} {why}")
+        if text.startswith(UNREADABLE):
+            raise DeserializationError(f"{what} {text}")
         said = f" {wrong.reason}" if wrong.reason else f": expected {wrong.expected}, found {show(wrong.value)}"
         raise DeserializationError(wrong.place(what) + said)
 

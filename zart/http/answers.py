@@ -56,7 +56,7 @@ def record_of(shown: wire.Summary) -> DurableExecutionStatus:
         shown.run,
         waits,
         shown.reason,
-        () if whole is None else tuple(map(_step, whole.steps)),
+        [] if whole is None else list(map(_step, whole.steps)),
         None if isinstance(shown.stored_result, msgspec.UnsetType) else shown.stored_result,
     )
 

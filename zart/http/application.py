@@ -87,7 +87,7 @@ class Api(Starlette):
                 app,
                 allow_origins=self.access.origins,
                 allow_methods=["GET", "POST"],
-                allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id"],
+                allow_headers=["authorization", "content-type", "idempotency-key", "last-event-id", "traceparent"],
             )
         for middleware, arguments, options in reversed(self.user_middleware):
             app = middleware(app, *arguments, **options)

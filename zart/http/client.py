@@ -31,6 +31,7 @@ from zart.registry import data_codec, output_codec
 from zart.report import DurableExecutionStatus
 from zart.retry import error_types
 from zart.status import ExecutionStatus
+from zart.traceparent import Trace, traceparent
 
 D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D
@@ -72,7 +73,7 @@ class HttpScheduler:
 
     Use it with `async with`. Methods are those of `DurableScheduler` and raise the same; a server that cannot be reached is
     `StorageUnavailable`, a token that may not do something `PermissionError`. `reuse` is "never" unless given: the same id,
-    task and data are the same start.
+    task and data are the same start. `trace` says under which W3C `traceparent` something is started; the server is told.
     """
 
     def __init__(
@@ -84,10 +85,12 @@ class HttpScheduler:
         timeout: float = 30.0,
         clock: Clock | None = None,
         randomness: Randomness | None = None,
+        trace: Trace | None = None,
     ) -> None:
         self.url: str = url.rstrip("/")
         self._clock = clock or SystemClock()
         self._randomness = randomness or SystemRandomness()
+        self._trace = trace
         http = httpx2.AsyncClient(
             base_url=self.url,
             headers={} if token is None else {"authorization": f"Bearer {token}"},
@@ -184,7 +187,8 @@ class HttpScheduler:
             "reuse": reuse,
             "start_key": str(self._randomness.uuid()) if start_key is None else start_key,
         }
-        _, answer = await self._line.call("start", execution_id, content=msgspec.json.encode(body))
+        trace = None if self._trace is None else traceparent(self._trace())
+        _, answer = await self._line.call("start", execution_id, content=msgspec.json.encode(body), trace=trace)
         started = read(answer, wire.Started)
         status = ExecutionStatus(started.status)
         at = started.scheduled_at

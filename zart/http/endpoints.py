@@ -70,6 +70,7 @@ class Endpoint:
         query: the query's parameters.
         body: what the body is; None: there is none.
         event_key: whether the header `Idempotency-Key` names the event.
+        trace: whether the header `traceparent` is kept with what is started.
         results: status -> what the answer is and means.
         errors: codes beyond those that every endpoint of its access may answer with.
         way: how it answers.
@@ -84,6 +85,7 @@ class Endpoint:
     query: type[wire.Request] = wire.Nothing
     body: object | None = None
     event_key: bool = False
+    trace: bool = False
     results: Mapping[int, tuple[type[wire.Answer] | None, str]]
     errors: tuple[str, ...] = field(default=(), validator=_checked)
     way: Way = Way.PLAIN
@@ -117,6 +119,7 @@ ENDPOINTS: tuple[Endpoint, ...] = (
         access=Access.OPERATOR,
         summary="Start an execution; the same key, task and data again are the same start.",
         body=wire.StartRequest,
+        trace=True,
         results={201: (wire.Started, "Started."), 200: (wire.Started, "The same start was made before.")},
         errors=("idempotency_mismatch", "already_exists", "task_not_registered", "invalid_data", "payload_too_large"),
         tools=(

@@ -41,12 +41,15 @@ class Line:
         name: str = "",
         content: bytes | None = None,
         key: str | None = None,
+        trace: str | None = None,
     ) -> tuple[int, bytes]:
         """Return the status and body of what an endpoint answers; raises as `zart.http.answers.fail` does."""
         endpoint = BY_NAME[operation]
         headers = {} if content is None else {"content-type": "application/json"}
         if key is not None:
             headers["idempotency-key"] = key
+        if trace is not None:
+            headers["traceparent"] = trace
         path, params = _path(operation, execution_id, name), {**(run or {}), **(query or {})}
         gap = FIRST_PAUSE
         for left in reversed(range(ATTEMPTS)):

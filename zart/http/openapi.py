@@ -90,6 +90,9 @@ def _parameters(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
     if endpoint.event_key:
         text = "The event's own id: sent twice, it is one event."
         yield {"name": "Idempotency-Key", "in": "header", "required": False, "description": text, "schema": _ASCII}
+    if endpoint.trace:
+        text = "The W3C trace context of the caller; what is none is left out."
+        yield {"name": "traceparent", "in": "header", "required": False, "description": text, "schema": {"type": "string"}}
     if endpoint.way is Way.STREAM:
         text = "The id of the last event that was read."
         seen = _SEEN if endpoint.parameters else _ASCII

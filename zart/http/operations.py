@@ -44,6 +44,8 @@ class Call:
     query: Any = field(factory=wire.Nothing)
     body: Any = None
     event_key: str | None = None
+    trace: str | None = None
+    """The W3C `traceparent` of who calls."""
 
 
 @frozen
@@ -99,7 +101,7 @@ class Operations:
             task.data.decode(ANY.encode(asked.data, "data"), "data")
             queue = queue or task.queue
         found = await submit(
-            self.client,
+            self._starter(call.trace),
             asked.idempotency_key or str(self._randomness.uuid()),
             task_name,
             asked.data,
@@ -118,6 +120,14 @@ class Operations:
             repeated=found.repeated,
         )
         return Reply(200 if found.repeated else 201, started, started.execution_id)
+
+    def _starter(self, trace: str | None) -> DurableScheduler:
+        """Return a client that starts under the caller's trace, unless this process has a span of its own in it."""
+        if trace is None:
+            return self.client
+        own = self.client.trace
+        under = (lambda: trace) if own is None else lambda: own() or trace
+        return DurableScheduler(self.client.scheduler, clock=self.clock, randomness=self._randomness, trace=under)
 
     async def status(self, call: Call) -> Reply:
         """Show an execution."""

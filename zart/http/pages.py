@@ -36,6 +36,8 @@ def parameters(endpoint: Endpoint) -> Iterator[Row]:
         yield f"`{name}`", typed(schema), schema.get("description", "")
     if endpoint.event_key:
         yield "`Idempotency-Key` (header)", "text", "The event's own id: sent twice, it is one event."
+    if endpoint.trace:
+        yield "`traceparent` (header)", "text", "The W3C trace context of the caller; what is none is left out."
     if endpoint.way is Way.STREAM:
         yield "`Last-Event-ID` (header)", "text", "The id of the last event that was read."
     if endpoint.body is AnyJson:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from zart.http.endpoints import ENDPOINTS, errors_of
 from zart.http.openapi import description
-from zart.http.pages import Row, parameters, results
+from zart.http.pages import parameters, results
 from zart.http.refusals import CODES
+from zart.markdown import cells, write_under
 
 HEADING = "## Endpoints\n\n"
 """What stands under it in the page is made; what stands above is written by hand."""
@@ -34,8 +35,8 @@ def _endpoints() -> Iterator[str]:
         yield from (f"### `{endpoint.method} {endpoint.path}`", "", f"{endpoint.summary} Access: {endpoint.access}.", "")
         rows = [*parameters(endpoint)]
         if rows:
-            yield from ("| parameter | type | meaning |", "|---|---|---|", *(_row(row) for row in rows), "")
-        yield from ("| status | body | meaning |", "|---|---|---|", *(_row(row) for row in results(endpoint)), "")
+            yield from ("| parameter | type | meaning |", "|---|---|---|", *(cells(*row) for row in rows), "")
+        yield from ("| status | body | meaning |", "|---|---|---|", *(cells(*row) for row in results(endpoint)), "")
         codes = ", ".join(f"`{code}`" for code in errors_of(endpoint))
         yield from (f"Errors: {codes}.", "")
 
@@ -46,19 +47,12 @@ def _codes() -> Iterator[str]:
         yield f"| `{code}` | {status} | {meaning} |"
 
 
-def _row(row: Row) -> str:
-    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
-
-
 def main(arguments: Sequence[str]) -> None:
-    """Write the reference into a page of the documentation, under its heading `Endpoints`, or the description into a file."""
-    for name in arguments:
-        file = Path(name)
-        if file.suffix == ".json":
-            file.write_text(published(), "utf-8")
-            continue
-        head, heading, _ = file.read_text("utf-8").partition(HEADING)
-        file.write_text(f"{head}{heading}{reference()}", "utf-8")
+    """Write the reference into pages of the documentation, under their heading `Endpoints`, and the description into a file."""
+    pages = [name for name in arguments if not name.endswith(".json")]
+    write_under(HEADING, reference(), pages)
+    for name in {*arguments} - {*pages}:
+        Path(name).write_text(published(), "utf-8")
 
 
 if __name__ == "__main__":

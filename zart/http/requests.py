@@ -13,6 +13,7 @@ from zart.http.limits import Gates, Limits
 from zart.http.operations import Call
 from zart.http.refusals import Refusal
 from zart.ids import LONGEST_NAME
+from zart.traceparent import traceparent
 
 Scope = MutableMapping[str, Any]
 
@@ -88,6 +89,11 @@ def printable(header: bytes | None, name: str) -> str | None:
     return text
 
 
+def trace_of(headers: Mapping[bytes, bytes]) -> str | None:
+    """Return the caller's W3C `traceparent`; None without one, or if it is none."""
+    return traceparent(headers.get(b"traceparent", b"").decode("latin-1").strip())
+
+
 async def call_of(
     endpoint: Endpoint,
     parameters: Mapping[str, str],
@@ -121,4 +127,4 @@ async def call_of(
             value = msgspec.convert(value, endpoint.body)
         except msgspec.ValidationError as error:
             raise Refusal("invalid_request", f"the body is wrong: {error}", "see /openapi.json") from None
-    return Call(path=path, query=query, body=value, event_key=key)
+    return Call(path=path, query=query, body=value, event_key=key, trace=trace_of(headers) if endpoint.trace else None)

@@ -6,9 +6,9 @@ change of the page.
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from zart.http.pages import typed
+from zart.markdown import write_under
 from zart.mcp.tools import TOOLS, AgentTool
 
 HEADING = "## Tools\n\n"
@@ -36,11 +36,8 @@ def _tool(tool: AgentTool) -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the reference into a page of the documentation, under its heading `Tools`."""
-    for name in arguments:
-        file = Path(name)
-        head, heading, _ = file.read_text("utf-8").partition(HEADING)
-        file.write_text(f"{head}{heading}{reference()}", "utf-8")
+    """Write the reference into pages of the documentation, under its heading `Tools`."""
+    write_under(HEADING, reference(), arguments)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
+from attrs import evolve
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
@@ -31,12 +32,14 @@ from zart.http.endpoints import Access
 from zart.http.limits import Limits
 from zart.http.operations import Operations, Reply
 from zart.http.refusals import Refusal, refusal_of
+from zart.http.requests import headers_of, trace_of
 from zart.http.shell import log_fault
 from zart.http.views import written
 from zart.ids import Randomness, SystemRandomness
 from zart.mcp.tools import TOOLS, AgentTool
 from zart.registry import Registry
 from zart.scheduler import Storage
+from zart.traceparent import traceparent
 
 INSTRUCTIONS = (
     "Zart runs durable executions: tasks whose every step is saved, so that they outlive crashes, restarts and this session."
@@ -91,7 +94,7 @@ class AgentServer:
             if tool is None:
                 raise Refusal("invalid_request", f"there is no tool {params.name!r}", f"there are {', '.join(TOOLS)}")
             check_access(caller, tool.endpoint.access)
-            reply = await self._carried_out(tool, params.arguments or {})
+            reply = await self._carried_out(tool, params.arguments or {}, _trace(context, params))
         except Exception as error:  # noqa: BLE001 # each is answered, the unknown as a fault
             refusal = refusal_of(error)
             if refusal.code in {"internal", "storage_unavailable", "schema_mismatch"}:
@@ -103,13 +106,19 @@ class AgentServer:
         answer = _sayable(tool.shown(reply))
         return CallToolResult(content=[_text(answer)], structured_content=answer)
 
-    async def _carried_out(self, tool: AgentTool, arguments: dict[str, Any]) -> Reply:
-        call, operations = tool.call(arguments), self._operations
+    async def _carried_out(self, tool: AgentTool, arguments: dict[str, Any], trace: str | None) -> Reply:
+        call, operations = evolve(tool.call(arguments), trace=trace), self._operations
         if tool.endpoint.name == "wait":
             closing = asyncio.ensure_future(self._closing.wait())
             return await operations.wait_unless(call, closing) or await operations.status_or_end(call)
         reply: Reply = await operations.within(operations.named(tool.endpoint.name)(call))
         return reply
+
+
+def _trace(context: Context, params: CallToolRequestParams) -> str | None:
+    """Return under which W3C `traceparent` an agent calls: what the call itself carries, or else its request."""
+    told: Any = (params.meta or {}).get("traceparent")
+    return traceparent(told) or (None if context.request is None else trace_of(headers_of(context.request.scope)))
 
 
 def may(caller: Caller, tool: AgentTool) -> bool:

@@ -44,6 +44,7 @@ class Run:
     """Of the last claim."""
     completed_at: Instant | None = None
     deadline: Instant | None = None
+    trace: str | None = None
     steps: dict[int, StepRecord] = Factory(dict)
     """By `seq`."""
     mail: dict[str, Mail] = Factory(dict)

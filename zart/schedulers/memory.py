@@ -88,6 +88,7 @@ class InMemoryScheduler(Ledger):
         due_at = new.at if new.at is not None else now + (new.delay or 0)
         key = len(self._by_key) + 1
         run = Run(new.id, number, key, new.task, new.queue, new.payload, new.start_key, fence, now, due_at, last)
+        run.trace = new.trace
         self._runs[new.id] = self._by_key[key] = run
         self._line_up(run, due_at)
         return Started(accepted=True, run=number, status=run.status, scheduled_at=due_at)
@@ -154,6 +155,7 @@ class InMemoryScheduler(Ledger):
             mail,
             len(mail),
             now,
+            trace=run.trace,
         )
 
     # ---- rules 3 and 4 ----------------------------------------------------------------------------------------------

@@ -18,16 +18,19 @@ class Outlook:
 
     queues: tuple[str, ...]
     tasks: frozenset[str]
+    suspects: bool
+    """Whether executions that may kill their workers were looked for, too."""
     due_at: Instant | None
 
     @classmethod
     def of(cls, demand: Demand, due_at: Instant | None, *more: Any) -> Self:
         """Return what was found for a demand; `more` is what a subclass adds."""
-        return cls(demand.queues, frozenset(demand.tasks), due_at, *more)
+        return cls(demand.queues, frozenset(demand.tasks), demand.suspects > 0, due_at, *more)
 
     def fits(self, demand: Demand) -> bool:
         """Whether it was found for such a demand."""
-        return self.queues == demand.queues and self.tasks == frozenset(demand.tasks)
+        wanted = (demand.queues, frozenset(demand.tasks), demand.suspects > 0)
+        return (self.queues, self.tasks, self.suspects) == wanted
 
     def hear(self, news: Iterable[Due]) -> None:
         """Take note of what has become due, or will."""

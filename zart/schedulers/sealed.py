@@ -83,6 +83,7 @@ class Records:
         return History(
             [self._step(execution_id, run, each, self.may) for each in history.steps],
             [self.letter(execution_id, each, self.may) for each in history.mail],
+            history.damage,
         )
 
     def must(self, text: str, place: str) -> str:

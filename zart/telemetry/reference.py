@@ -6,8 +6,8 @@ shows as a change of the page.
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
+from zart.markdown import write_under
 from zart.telemetry.metrics import METRICS
 
 HEADING = "## Metrics\n\n"
@@ -27,11 +27,8 @@ def _lines() -> Iterator[str]:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the reference into a page of the documentation, under its heading `Metrics`."""
-    for name in arguments:
-        file = Path(name)
-        head, heading, _ = file.read_text("utf-8").partition(HEADING)
-        file.write_text(f"{head}{heading}{reference()}", "utf-8")
+    """Write the reference into pages of the documentation, under its heading `Metrics`."""
+    write_under(HEADING, reference(), arguments)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """What passes the port as OpenTelemetry spans: needs the extra `otel`.
 
 All claims of one run, on whatever worker and after whatever time, are spans of one trace: its id is made of the execution's id
-and run, so nothing needs to be saved for it. A start is a span of its own in the starter's trace, linked to that one.
+and run. A start is a span of its own in the starter's trace, linked to that one. The starter's `traceparent` is saved with the
+run, and the span of each claim is linked to it: from either of the two traces the other is found.
 
 A span ends when its step is about to be saved, or its claim has been. What a step's function does is inside of the step's span,
 so what it calls with an instrumented client goes on in the same trace.
@@ -12,8 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from attrs import define, field
-from opentelemetry import context as current
-from opentelemetry import trace
+from opentelemetry import context, trace
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, TraceFlags, TracerProvider
 
 from zart.observe import Observer
@@ -21,6 +21,7 @@ from zart.records import Commit, Move, NewExecution, Started
 from zart.status import ExecutionStatus, Phase
 from zart.telemetry.labels import plain
 from zart.telemetry.watcher import Holding, Watcher
+from zart.traceparent import Trace, ids_of
 
 _SAMPLED_BITS = 2**64
 
@@ -46,6 +47,7 @@ class Traces(Watcher):
         self._ratio = ratio
         self._open: dict[str, _Open] = {}
         self.observer: Observer | None = self
+        self.trace: Trace | None = self.current
 
     # ---- what passes ------------------------------------------------------------------------------------------------
 
@@ -59,13 +61,17 @@ class Traces(Watcher):
                 "zart.accepted": answer.accepted,
             }
             link = Link(self.root(each.id, answer.run))
-            self._tracer.start_span(f"start {each.task}", kind=SpanKind.PRODUCER, attributes=about, links=[link]).end()
+            # A trace without a span of this process's: that of who asked for it from another one.
+            starter = None if trace.get_current_span().get_span_context().is_valid else _saved(each.trace)
+            parent = None if starter is None else trace.set_span_in_context(NonRecordingSpan(starter))
+            self._tracer.start_span(f"start {each.task}", parent, SpanKind.PRODUCER, about, [link]).end()
 
     def claimed(self, holdings: Sequence[Holding], seconds: float) -> None:
-        """Begin a span for each claim."""
+        """Begin a span for each claim, linked to whoever started the run."""
         for each in holdings:
             claim = each.claim
             parent = trace.set_span_in_context(NonRecordingSpan(self.root(claim.token.execution_id, claim.token.run)))
+            starter = _saved(claim.trace)
             span = self._tracer.start_span(
                 f"execution {claim.task}",
                 parent,
@@ -78,6 +84,7 @@ class Traces(Watcher):
                     "zart.fence": claim.token.fence,
                     "zart.resumed": bool(claim.steps),
                 },
+                None if starter is None else [Link(starter)],
             )
             self._open[claim.token.execution_id] = _Open(span)
 
@@ -115,12 +122,17 @@ class Traces(Watcher):
         about: dict[str, str | int] = {"zart.execution_id": execution_id, "zart.step": name, "zart.attempt": attempt}
         span = self._tracer.start_span(f"step {plain(name)}", trace.set_span_in_context(found.span), attributes=about)
         found.steps[name] = span
-        current.attach(trace.set_span_in_context(span))
+        context.attach(trace.set_span_in_context(span))
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:
         """Do nothing."""
 
     # ---- ids --------------------------------------------------------------------------------------------------------
+
+    def current(self) -> str | None:
+        """Return the W3C `traceparent` of the span that is current here, None outside of all: what is saved with a start."""
+        span = trace.get_current_span().get_span_context()
+        return _told(span) if span.is_valid else None
 
     def root(self, execution_id: str, run: int) -> SpanContext:
         """Return the context that all spans of a run have as their parent: the same wherever and whenever it is asked for."""
@@ -131,5 +143,16 @@ class Traces(Watcher):
 
     def traceparent(self, execution_id: str, run: int = 1) -> str:
         """Return that context as a W3C `traceparent`, e.g. to look a run up by its trace."""
-        root = self.root(execution_id, run)
-        return f"00-{root.trace_id:032x}-{root.span_id:016x}-{root.trace_flags:02x}"
+        return _told(self.root(execution_id, run))
+
+
+def _told(span: SpanContext) -> str:
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+
+
+def _saved(told: str | None) -> SpanContext | None:
+    """Return the context that a saved `traceparent` tells; None if it tells none."""
+    if (ids := ids_of(told)) is None:
+        return None
+    trace_id, span_id, flags = ids
+    return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(flags))

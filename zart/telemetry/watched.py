@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -37,6 +38,7 @@ from zart.scheduler import Bound, Queued, Storage, Transactional
 from zart.status import ExecutionStatus
 from zart.telemetry.health import Health
 from zart.telemetry.watcher import Holding, Said, Watcher
+from zart.traceparent import Trace
 
 logger: logging.Logger = logging.getLogger("zart.telemetry")
 
@@ -52,6 +54,9 @@ class Watched:
         """Whether the workers of this process get at their work."""
         self.observer: Observer | None = next((each.observer for each in watchers if each.observer is not None), None)
         """Told of every call of a step's function by workers on this storage."""
+        tracing = [each for each in watchers if each.trace is not None]
+        self.trace: Trace | None = partial(_starter, tracing) if tracing else None
+        """Says under which `traceparent` clients on this storage start something."""
         self._held: dict[int, Holding] = {}
 
     # ---- the port ---------------------------------------------------------------------------------------------------
@@ -206,6 +211,17 @@ class Watched:
                 told(each)
             except Exception:
                 logger.exception("%s could not take what it was told", type(each).__name__)
+
+
+def _starter(tracing: Sequence[Watcher]) -> str | None:
+    """Return under which `traceparent` something is started, as the first that knows says."""
+    for each in tracing:
+        try:
+            if each.trace is not None and (told := each.trace()) is not None:
+                return told
+        except Exception:
+            logger.exception("%s could not say under which trace something is started", type(each).__name__)
+    return None
 
 
 class _Within:

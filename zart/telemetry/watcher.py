@@ -7,6 +7,7 @@ from attrs import frozen
 
 from zart.observe import Observer
 from zart.records import Claim, Commit, Committed, Delivery, Execution, Move, NewExecution, Started
+from zart.traceparent import Trace
 
 
 @frozen(eq=False)
@@ -32,6 +33,8 @@ class Watcher:
 
     observer: Observer | None = None
     """Also told of every call of a step's function by workers on the storage."""
+    trace: Trace | None = None
+    """Asked by clients on the storage under which W3C `traceparent` each start is; every claim brings it, see `Claim.trace`."""
 
     def opened(self) -> None:
         """The storage was opened, on the event loop that works on it."""

@@ -26,7 +26,7 @@ class Handed:
     news: int
     """The worker's."""
     due_at: Instant | None
-    """When the next execution is due that this demand could take; known only of a claim that got nothing."""
+    """When the next execution is due that this demand could take; known only of a claim that got less than it asked for."""
 
 
 async def claim(talk: Talk, demand: Demand) -> Handed:
@@ -43,6 +43,9 @@ async def claim(talk: Talk, demand: Demand) -> Handed:
     talk.now, news = _check_alive(demand, worker.rows)
     found = sorted(all_rows(fronts))
     ready = [row for row in found if row[0] <= talk.now]
+    due_at = found[len(ready)][0] if len(ready) < len(found) else None
+    if len(ready) >= nodes * (2 * limit + _SPARE):  # more may be due than was looked at; what was is another's
+        due_at = talk.now
     if cluster is not None:
         ready.sort(key=lambda row: cluster.rank(row[0], row[1]))
     due = [(suspect, key) for _, key, suspect in ready]
@@ -53,7 +56,7 @@ async def claim(talk: Talk, demand: Demand) -> Handed:
         if talk.is_open:
             await talk.end()
         return Handed([], talk.now, news, found[0][0] if found else None)
-    return Handed(await _take(talk, demand, taken), talk.now, news, None)
+    return Handed(await _take(talk, demand, taken), talk.now, news, due_at)
 
 
 def lines(talk: Talk, demand: Demand, most: int, most_suspects: int) -> list[str]:
@@ -135,11 +138,11 @@ async def _take(talk: Talk, demand: Demand, taken: list[Row]) -> list[Claim]:
 
 def _given(row: Row, demand: Demand) -> Row:
     """Return an execution's row with the fence and the deadline that it was given."""
-    key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline, *_ = row
+    key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline, *_, trace = row
     length = demand.tasks[task]
     if deadline is None and length is not None:
         deadline = scheduled_at + length
-    return key, execution_id, run, fence + 1, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline
+    return key, execution_id, run, fence + 1, task, queue, payload, trace, attempt, crashes, crashed, scheduled_at, deadline
 
 
 def _claim(row: Row, steps: Sequence[Row], letters: Sequence[Row], now: Instant) -> Claim:
@@ -150,7 +153,7 @@ def _claim(row: Row, steps: Sequence[Row], letters: Sequence[Row], now: Instant)
 
 
 def _sound(row: Row, steps: Sequence[Row], letters: Sequence[Row], now: Instant) -> Claim:
-    key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline = row
+    key, execution_id, run, fence, task, queue, payload, trace, attempt, crashes, crashed, scheduled_at, deadline = row
     mail = [damage.letter(each) for each in letters]
     return Claim(
         token=Token(execution_id, run, key, fence),
@@ -166,6 +169,7 @@ def _sound(row: Row, steps: Sequence[Row], letters: Sequence[Row], now: Instant)
         mail=mail,
         seen=mail[-1].seq if mail else 0,
         now=now,
+        trace=trace,
     )
 
 

@@ -10,6 +10,7 @@ from zart.records import Delivery, Event
 from zart.schedulers.mysql.faults import DUPLICATE, number_of
 from zart.schedulers.mysql.talk import Row, Talk, all_rows
 from zart.schedulers.sql.again import Passing
+from zart.schedulers.sql.deliveries import Mailbox, decide
 from zart.schedulers.sql.news import News
 from zart.status import ExecutionStatus
 
@@ -21,39 +22,25 @@ async def deliver(talk: Talk, events: Sequence[Event], news: News) -> list[Deliv
         await talk.end()
         return [Delivery.UNKNOWN] * len(events)
     runs, taken = await _lock(talk, events, keys)
-    answers: list[Delivery] = []
-    counts: dict[int, int] = {}
-    rows: list[tuple[object, ...]] = []
-    for place, event in enumerate(events):
-        key = keys.get(place)
-        if key is None or key not in runs:
-            answers.append(Delivery.UNKNOWN)
-            continue
-        _, execution_id, stored, mail, worker, is_current = runs[key]
-        if event.run is None and not is_current:
-            raise Passing(f"execution {execution_id!r} was started anew at the same moment")
-        status = ExecutionStatus(stored)
-        if (key, event.event_id) in taken:  # asked before whether the run has ended: rule 10
-            answers.append(Delivery.DUPLICATE)
-        elif status.is_terminal:
-            answers.append(Delivery.FINISHED)
-        else:
-            taken.add((key, event.event_id))
-            counts[key] = seq = counts[key] + 1 if key in counts else mail + 1
-            rows.append((key, seq, talk.now_said, event.name, event.event_id, event.payload))
-            if status is ExecutionStatus.WAITING:
-                news.due.append((0, None, None))
-            elif worker is not None:
-                news.calls.add(("worker", worker))
-            answers.append(Delivery.RECORDED)
-    counting = [talk.say("deliver.count", key=key, mail=mail) for key, mail in counts.items()]
+    found = {place: _mailbox(runs[key], events[place]) for place, key in keys.items() if key in runs}
+    decided = decide(events, found, taken)
+    rows = [(key, seq, talk.now_said, each.name, each.event_id, each.payload) for key, seq, each in decided.put]
+    counting = [talk.say("deliver.count", key=key, mail=mail) for key, mail in decided.counts.items()]
     try:
         await talk.end(*talk.rows("deliver.append", rows), *counting)
     except IntegrityError as error:
         if number_of(error) != DUPLICATE:
             raise
         raise Passing(f"the same was delivered at the same moment: {error}") from error
-    return answers
+    news.hear_of_mail(decided)
+    return decided.answers
+
+
+def _mailbox(run: Row, event: Event) -> Mailbox:
+    key, execution_id, stored, mail, worker, is_current = run
+    if event.run is None and not is_current:
+        raise Passing(f"execution {execution_id!r} was started anew at the same moment")
+    return Mailbox(key, ExecutionStatus(stored), mail, worker)
 
 
 async def find(talk: Talk, asked: Sequence[tuple[str, int | None]]) -> dict[int, int]:

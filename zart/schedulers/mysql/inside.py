@@ -1,38 +1,17 @@
-"""Whether the code around has said something in a transaction that is still open.
+"""Whether the code around has said something in a transaction of MySQL that is still open."""
 
-That transaction keeps locks, and what the same code asks of the scheduler itself goes over another connection: if it needs one
-of those locks it waits for its own caller, for ever as far as the server can tell. So it does not wait for long.
-"""
-
-from collections.abc import Callable
 from contextvars import ContextVar
 
-from attrs import frozen
-
-from zart.errors import NotSupported
 from zart.schedulers.mysql.address import Address
+from zart.schedulers.sql.inside import Said, waits_for_itself
 
-SAID: ContextVar["Said | None"] = ContextVar("zart_mysql_said", default=None)
-"""Where the code around has said something last."""
+__all__ = ["SAID", "Said", "is_inside", "waits_for_itself"]
 
-
-@frozen(eq=False)
-class Said:
-    """A transaction in a database, and whether it is still open."""
-
-    address: Address
-    is_open: Callable[[], bool]
+SAID: ContextVar[Said | None] = ContextVar("zart_mysql_said", default=None)
+"""Where the code around has said something last: the address of a scheduler."""
 
 
 def is_inside(address: Address) -> bool:
     """Whether the code around may hold locks in this database."""
     said = SAID.get()
-    return said is not None and said.address is address and said.is_open()
-
-
-def waits_for_itself(place: str) -> NotSupported:
-    """Return what to raise when a lock was not to be had inside."""
-    return NotSupported(
-        f"{place} has locked what this call needs, and most probably in the transaction around the call, whose end it would"
-        " wait for; say it within that transaction, with start_in(connection, …) or offer_event_in(connection, …), or after it"
-    )
+    return said is not None and said.where is address and said.is_open()

@@ -10,7 +10,7 @@ from zart.records import Backlog, Execution, History, Page, Query
 from zart.schedulers.mysql.connections import Connections
 from zart.schedulers.mysql.queries import Names
 from zart.schedulers.mysql.talk import Answer, Talk, all_rows
-from zart.schedulers.sql import damage, rows
+from zart.schedulers.sql import rows
 from zart.status import ExecutionStatus
 
 
@@ -30,7 +30,7 @@ class Inspection:
         """Return the records and mail of a run; empty when there is none."""
         both = _statements().history(pinned=run is not None)
         steps, mail = await self._ask(both, {"execution_id": execution_id, "run": run}, one_view=True)
-        return History([rows.record(row) for row in steps.rows], [damage.letter(row) for row in mail.rows])
+        return rows.history(steps.rows, mail.rows)
 
     async def find(self, query: Query) -> Page:
         """Return a page of executions; one after an unknown id is empty."""
@@ -40,7 +40,7 @@ class Inspection:
     async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
         (found,) = await self._ask([_statements().count(query)], {})
-        return {ExecutionStatus(status): number for status, number in found.rows}
+        return rows.counts(found.rows)
 
     async def backlog(self) -> Backlog:
         """Return how much is due and claimed by nobody."""

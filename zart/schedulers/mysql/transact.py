@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from math import ceil
 from typing import Any, TypeAlias, TypeVar
@@ -178,16 +178,11 @@ class Transactions:
                     sound = raw.connected and watching.ended is None
                     raise
                 watching.release()
-                await self._explain(connection.commit())
+                await self._commit(connection)
                 sound = True
             finally:
                 watching.release()
-                if connection.closed:  # by the function
-                    raw.close()
-                else:
-                    if not sound:
-                        await connection.invalidate()
-                    await connection.close()
+                await self._put_back(connection, raw, sound=sound)
 
     def bind(self, connection: Given) -> Bound:
         """Return what speaks within the transaction of a connection.
@@ -249,16 +244,41 @@ class Transactions:
             said = f"the transaction was idle for longer than {limit.total_seconds():g} s, and the server has ended it"
             raise TimeoutError(f"{said}; do what takes time in a step of its own") from error
 
-    async def _explain(self, work: Awaitable[Any]) -> None:
+    async def _commit(self, connection: AsyncConnection) -> None:
+        """Commit.
+
+        Raises:
+            StorageUnavailable: nobody knows whether it is committed. Only the server itself can say that it is not.
+        """
         place = self._server.place
         try:
             async with limited(self._clock, self._server.timeout, f"{place} did not answer a COMMIT in time"):
+                await connection.commit()
+        except Exception as error:
+            cause = _cause(error)
+            if isinstance(of_storage(cause, place), UNSTORABLE):
+                raise  # rolled back, and for the user to know
+            raise explained(cause, self._server) or StorageUnavailable(f"the COMMIT to {place} ended in {cause!r}") from error
+
+    async def _explain(self, work: Awaitable[Any]) -> None:
+        try:
+            async with limited(self._clock, self._server.timeout, f"{self._server.place} did not answer in time"):
                 await work
         except (DBAPIError, OSError, errors.MySQLError) as error:
             fault = explained(_cause(error), self._server)
             if fault is None:
                 raise
             raise fault from error
+
+    async def _put_back(self, connection: AsyncConnection, raw: Connection, *, sound: bool) -> None:
+        """Close a connection."""
+        if connection.closed:  # by the function
+            raw.close()
+            return
+        with suppress(Exception):  # it is committed, or has failed, already: nothing here may say otherwise
+            if not sound:
+                await connection.invalidate()
+            await connection.close()
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -55,7 +55,7 @@ def _claim(row: Row) -> Claim:
 
 
 def _sound(row: Row) -> Claim:
-    now, _, key, execution_id, run, fence, task, queue, payload, attempt, crashes, *rest = row
+    now, _, key, execution_id, run, fence, task, queue, payload, trace, attempt, crashes, *rest = row
     crashed_workers, scheduled_at, deadline, past, mail = rest
     carried = [mail_of(each) for each in mail or ()]
     return Claim(
@@ -72,6 +72,7 @@ def _sound(row: Row) -> Claim:
         mail=carried,
         seen=carried[-1].seq if carried else 0,
         now=now,
+        trace=trace,
     )
 
 

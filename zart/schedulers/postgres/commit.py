@@ -147,6 +147,7 @@ async def _answers(talk: Talk, commits: list[Commit], counts: list[int]) -> list
     answers = [_APPLIED] * len(commits)
     unwritten = [each.token.key for each, count in zip(commits, counts, strict=True) if count < 0]
     if unwritten:
+        is_repeated = False
         stored = {key: rest for key, *rest in await talk.rows("commit.states", unwritten)}
         for place, (commit, count) in enumerate(zip(commits, counts, strict=True)):
             if count >= 0:
@@ -158,6 +159,9 @@ async def _answers(talk: Talk, commits: list[Commit], counts: list[int]) -> list
                 answers[place] = _BUSY
             else:  # its move was applied before the reply was lost, with all that is still to be told here
                 counts[place] = mail
+                is_repeated = True
+        if is_repeated:
+            await talk.rows("repeat.settle")
     told = [
         (place, commit, count)
         for place, (commit, count) in enumerate(zip(commits, counts, strict=True))

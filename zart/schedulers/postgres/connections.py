@@ -78,6 +78,7 @@ class Server:
         connection: Connection = await asyncpg.connect(
             self.dsn,
             timeout=self.timeout,
+            command_timeout=self.timeout,  # of a COMMIT too, which may wait for a standby
             statement_cache_size=0 if self.pooler else 200,
             server_settings=None if self.pooler else self._settings(name, plans=plans, durable=durable),
         )

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from zart.records import Delivery, Event
 from zart.schedulers.postgres.connections import Talk
+from zart.schedulers.sql.deliveries import Mailbox, decide
 from zart.schedulers.sql.news import News
 from zart.status import ExecutionStatus
 
@@ -47,28 +48,13 @@ async def _one_after_another(talk: Talk, events: Sequence[Event], news: News) ->
     """Look up and lock the runs, decide on each event in order, append."""
     found = await talk.rows("deliver.find", [each.execution_id for each in events], [each.run for each in events])
     keys = {place - 1: key for place, key in found}
-    runs = {key: rest for key, *rest in await talk.rows("deliver.lock", sorted(set(keys.values())))}
+    runs = {
+        key: Mailbox(key, ExecutionStatus(stored), mail, worker)
+        for key, stored, mail, worker in await talk.rows("deliver.lock", sorted(set(keys.values())))
+    }
     taken = await _duplicates(talk, [(key, events[place].event_id) for place, key in keys.items()])
-    answers: list[Delivery] = []
-    counts: dict[int, int] = {}
-    put: list[tuple[int, int, Event]] = []
-    for place, event in enumerate(events):
-        key = keys.get(place)
-        if key is None or key not in runs:
-            answers.append(Delivery.UNKNOWN)
-            continue
-        stored, mail, worker = runs[key]
-        status = ExecutionStatus(stored)
-        if (key, event.event_id) in taken:  # asked before whether the run has ended: rule 10
-            answers.append(Delivery.DUPLICATE)
-        elif status.is_terminal:
-            answers.append(Delivery.FINISHED)
-        else:
-            taken.add((key, event.event_id))
-            seq = counts[key] = counts.get(key, mail) + 1
-            put.append((key, seq, event))
-            _tell(news, status, worker)
-            answers.append(Delivery.RECORDED)
+    decided = decide(events, {place: runs[key] for place, key in keys.items() if key in runs}, taken)
+    put, counts = decided.put, decided.counts
     if put:
         await talk.rows(
             "deliver.put",
@@ -81,7 +67,8 @@ async def _one_after_another(talk: Talk, events: Sequence[Event], news: News) ->
             list(counts),
             list(counts.values()),
         )
-    return answers
+    news.hear_of_mail(decided)
+    return decided.answers
 
 
 async def _duplicates(talk: Talk, asked: Iterable[tuple[int, str]]) -> set[tuple[int, str]]:

@@ -1,19 +1,20 @@
 """Reading executions from PostgreSQL for people and programs: the Inspector."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 from attrs import define, fields
 
-from zart.records import Backlog, Execution, History, Page, Query
-from zart.schedulers.postgres.claim import mail_of, records, text
+from zart.records import Backlog, Execution, History, Page, Query, StepRecord
 from zart.schedulers.postgres.connections import Connections, Row, Talk
 from zart.schedulers.sql import rows
 from zart.status import ExecutionStatus
 
 _FIELDS = [each.name for each in fields(Execution)]
 _PAYLOADS = [_FIELDS.index(name) for name in ("payload", "result", "reason")]
+_STEP_PAYLOAD = [[each.name for each in fields(StepRecord)].index("payload")]
 
 
 @define(eq=False)
@@ -50,7 +51,7 @@ class Inspection:
 
     async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
-        return {ExecutionStatus(status): number for status, number in await self._all(_statements().count(query), {})}
+        return rows.counts((status, number) for status, number in await self._all(_statements().count(query), {}))
 
     async def backlog(self) -> Backlog:
         """Return how much is due and claimed by nobody."""
@@ -79,14 +80,18 @@ def _statements() -> Any:
 
 
 def _history(found: Iterable[Row], letters: Iterable[Row]) -> History:
-    return History(records(found), [mail_of(each) for each in letters])
+    return rows.history([_decoded(row, _STEP_PAYLOAD) for row in found], map(list, letters))
 
 
 def _executions(found: Iterable[Row]) -> list[Execution]:
-    executions = []
-    for row in found:
-        columns = list(row)
-        for place in _PAYLOADS:
-            columns[place] = text(columns[place])
-        executions.append(rows.execution(columns))
-    return executions
+    return [rows.execution(_decoded(row, _PAYLOADS)) for row in found]
+
+
+def _decoded(row: Row, places: Sequence[int]) -> list[Any]:
+    """Return the columns of a row, with texts for bytes; those that are no UTF-8 are left as they are."""
+    columns = list(row)
+    for place in places:
+        if columns[place] is not None:
+            with suppress(UnicodeDecodeError):
+                columns[place] = columns[place].decode()
+    return columns

@@ -106,6 +106,20 @@ def texts(column: Sequence[str]) -> str:
     return joined
 
 
+def some_texts(column: list[str | None]) -> str | None:
+    """Return texts of which some may be missing in one; None when all are, which PostgreSQL fills up with NULL.
+
+    Raises:
+        Unstorable: one has a control character.
+    """
+    if column.count(None) == len(column):
+        return None
+    told = _join_some(column)
+    if not _is_plain(told, column):
+        raise Unstorable(f"one of {[each for each in column if each is not None]!r:.200} has a control character")
+    return told
+
+
 @define
 class Payloads:
     """Payloads in one text per column, in hexadecimal if some of them cannot be said otherwise; see commit.sql."""

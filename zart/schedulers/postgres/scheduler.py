@@ -1,7 +1,6 @@
 """The PostgreSQL scheduler: executions in one database, shared by any number of processes and machines."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
@@ -11,28 +10,9 @@ from typing import Any, Protocol, Self, TypeVar
 import asyncpg
 
 from zart.checkup import Finding
-from zart.clock import Clock, Instant, SystemClock, instant
+from zart.clock import Clock, SystemClock
 from zart.durations import Duration, to_timedelta
-from zart.errors import NotSupported, SchemaMismatch
-from zart.records import (
-    Backlog,
-    BeatReply,
-    Claim,
-    Commit,
-    Committed,
-    Delivery,
-    Demand,
-    Event,
-    Execution,
-    Front,
-    History,
-    NewExecution,
-    Page,
-    Query,
-    Started,
-    WorkerBeat,
-)
-from zart.scheduler import Bound
+from zart.records import Claim, Commit, Committed, Demand, Execution, History
 from zart.schedulers.postgres import beat as beating
 from zart.schedulers.postgres import cancel as cancelling
 from zart.schedulers.postgres import claim as claiming
@@ -50,7 +30,7 @@ from zart.schedulers.postgres.verified import verified
 from zart.schedulers.postgres.wait import Waits
 from zart.schedulers.sql.again import Passing
 from zart.schedulers.sql.news import News
-from zart.status import ExecutionStatus
+from zart.schedulers.sql.server_scheduler import Dialect, ServerScheduler
 
 T = TypeVar("T")
 
@@ -64,7 +44,7 @@ class Engine(Protocol):
         ...
 
 
-class PostgresScheduler:
+class PostgresScheduler(ServerScheduler[Talk]):
     """A scheduler in a PostgreSQL database, version 15 or later.
 
     Use it with `async with`. `migrate()` gives the database its tables; until then every operation raises `SchemaMismatch`.
@@ -86,6 +66,23 @@ class PostgresScheduler:
         >>> async with PostgresScheduler("postgresql://localhost/app") as scheduler:  # doctest: +SKIP
         ...     await scheduler.migrate()
     """
+
+    _dialect = Dialect(
+        name="PostgreSQL",
+        start=starting.start,
+        beat=beating.beat,
+        deliver=delivering.deliver,
+        cancel=cancelling.cancel,
+        remember=shard.remember,
+        recall=shard.recall,
+        front=shard.front,
+        refused=committing.refused,
+        unstorable=UNSTORABLE,
+    )
+    _connections: Connections
+    _schema: Schema
+    _waits: Waits
+    _inspection: Inspection
 
     def __init__(
         self,
@@ -109,7 +106,7 @@ class PostgresScheduler:
         self._connections = Connections(self._server, queries, self._now, pool_size)
         self._readers = Connections(self._server, queries, self._now, 2, plans=False)
         self._inspection = Inspection(self._readers, self._connections, lru_cache(256)(names.apply))
-        self._waits = Waits(self._connections, SystemClock() if clock is None else clock)
+        self._waits = Waits(SystemClock() if clock is None else clock, self._connections)
         self._signals = Signals(
             self._server,
             names.channel,
@@ -119,14 +116,8 @@ class PostgresScheduler:
             self._waits.look,
             listens=listen and not pooler,
         )
-        self._transactions: Any = None
         self._pool_size = pool_size
         self._listens = listen
-        self._mismatch: str | None = None
-
-    def __repr__(self) -> str:
-        """Name the database and the tables, without user and password."""
-        return f"<PostgresScheduler of {self._schema.place}>"
 
     async def __aenter__(self) -> Self:
         """Open a connection and check the schema.
@@ -135,66 +126,15 @@ class PostgresScheduler:
             StorageUnavailable: the server cannot be reached.
             SchemaMismatch: the schema is newer than this code. One missing or older is told at first use: `migrate` may come.
         """
-        for each in (self._connections, self._readers):
-            each.open()
         self._signals.open()
-        try:
-            await self._check()
-        except BaseException:
-            await self.__aexit__(None, None, None)
-            raise
-        return self
+        return await super().__aenter__()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Close every connection."""
-        await self._waits.close()
-        if self._transactions is not None:
-            await self._transactions.close()
-            self._transactions = None
         await self._signals.close()
-        await self._readers.close()
-        await self._connections.close()
-
-    async def migrate(self) -> None:
-        """Bring the schema to this version, before or after entering; safe to repeat and to run from several processes at once.
-
-        Raises:
-            SchemaMismatch: the database is newer than this code.
-        """
-        if not self._connections.is_open:
-            async with self:
-                await self.migrate()
-            return
-
-        async def work(talk: Talk) -> None:
-            try:
-                await self._schema.migrate(talk.connection, talk.now)
-            except asyncpg.LockNotAvailableError as error:
-                raise Passing(f"{self._schema.place} cannot be migrated while somebody uses the tables: {error}") from error
-
-        await self._connections.run(work)
-        await self._check()
-
-    async def schema_version(self) -> int:
-        """Return the schema's version, before or after entering; 0 where there is none yet.
-
-        Raises:
-            SchemaMismatch: the database is newer than this code.
-        """
-        if not self._connections.is_open:
-            async with self:
-                return await self.schema_version()
-        return await self._connections.run(lambda talk: self._schema.version(talk.connection))
-
-    async def migration_script(self) -> str:
-        """Return the SQL that `migrate` would run now, for those who run it themselves; empty when there is nothing to do.
-
-        Raises:
-            SchemaMismatch: the database is newer than this code.
-        """
-        return self._schema.script(await self.schema_version())
+        await super().__aexit__(kind, error, trace)
 
     async def examine(self, held_for: timedelta = timedelta(minutes=1)) -> Sequence[Finding]:
         """Look at the server, the way to it and the tables, over connections of its own, before or after entering."""
@@ -206,14 +146,6 @@ class PostgresScheduler:
 
     # ---- Scheduler --------------------------------------------------------------------------------------------------
 
-    async def start(self, new: Sequence[NewExecution]) -> Sequence[Started]:
-        """Open runs."""
-        return await self._run(lambda talk, news: starting.start(talk, new, news)) if new else ()
-
-    async def beat(self, beat: WorkerBeat) -> BeatReply:
-        """Register or renew a worker, and take over from the dead. May be called from a thread and loop of its own."""
-        return await self._run(lambda talk, news: beating.beat(talk, beat, news))
-
     async def claim(self, demand: Demand) -> Sequence[Claim]:
         """Hand out due executions.
 
@@ -222,28 +154,8 @@ class PostgresScheduler:
         """
         changes = self._waits.changes
         handed = await self._run(lambda talk, _: claiming.claim(talk, demand))
-        self._waits.claimed(demand, handed, changes)
+        self._waits.claimed(demand, handed, changes, demand.limit)
         return handed.claims
-
-    async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
-        """Write what workers have to say."""
-        if not commits:
-            return ()
-        try:
-            return await self._said(commits)
-        except UNSTORABLE as error:
-            if len(commits) == 1:
-                return [committing.refused(commits[0], error)]
-        # Each by itself: one of them cannot be stored, and the others are not to suffer for it.
-        return [answer for each in commits for answer in await self.commit([each])]
-
-    async def deliver(self, events: Sequence[Event]) -> Sequence[Delivery]:
-        """Put events into mailboxes."""
-        return await self._run(lambda talk, news: delivering.deliver(talk, events, news)) if events else ()
-
-    async def cancel(self, ids: Collection[str], run: int | None = None) -> Mapping[str, tuple[ExecutionStatus, bool]]:
-        """End executions from outside: their last runs, or this run of each."""
-        return await self._run(lambda talk, news: cancelling.cancel(talk, ids, run, news)) if ids else {}
 
     async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
         """Return when something of interest may have happened: work for a demand, or the end of one of these executions.
@@ -255,100 +167,14 @@ class PostgresScheduler:
         self._signals.listen()
         await self._waits.wait(interest, timeout)
 
-    # ---- Transactional ----------------------------------------------------------------------------------------------
-
-    def bind(self, connection: Any) -> Bound:
-        """Return what speaks within the transaction of a connection to the same database: SQLAlchemy's or asyncpg's.
-
-        Raises:
-            TypeError: none of these.
-        """
-        self._check_usable()
-        bound: Bound = self._transacting().bind(connection)
-        return bound
-
-    @asynccontextmanager
-    async def transaction(self, limit: timedelta) -> AsyncIterator[tuple[Any, Bound]]:
-        """Open a transaction of its own: a SQLAlchemy `AsyncConnection`, and what speaks within it. It commits at the end.
-
-        The server ends it when it is idle for longer than `limit`.
-
-        Raises:
-            StorageUnavailable: it could not be opened, or nobody knows whether it was committed.
-        """
-        self._check_usable()
-        news = News()
-        async with self._transacting().begin(limit, news) as both:
-            yield both
-        if news:
-            self._waits.landed(news)
-            self._signals.tell(news)
-
-    def _transacting(self) -> Any:
-        if self._transactions is None:
-            # Not before it is needed: to import SQLAlchemy takes longer than most commands.
-            module = import_module("zart.schedulers.postgres.transact")
-            self._transactions = module.Transactions(
-                self._server, self._connections.queries, self._now, self._pool_size, self._signals.tell_within
-            )
-        return self._transactions
-
-    # ---- Inspector --------------------------------------------------------------------------------------------------
-
-    async def get(self, execution_id: str, run: int | None = None) -> Execution | None:
-        """Return one run of an execution, the current one by default."""
-        self._check_usable()
-        return await self._inspection.get(execution_id, run)
-
-    async def history(self, execution_id: str, run: int | None = None) -> History:
-        """Return the records and mail of a run; empty when there is none."""
-        self._check_usable()
-        return await self._inspection.history(execution_id, run)
+    # ---- Viewable ---------------------------------------------------------------------------------------------------
 
     async def view(self, execution_id: str, run: int | None = None) -> tuple[Execution, History] | None:
         """Return one run of an execution with its history, as of one moment."""
         self._check_usable()
         return await self._inspection.view(execution_id, run)
 
-    async def find(self, query: Query) -> Page:
-        """Return a page of executions; one after an unknown id is empty."""
-        self._check_usable()
-        return await self._inspection.find(query)
-
-    async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
-        """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
-        self._check_usable()
-        return await self._inspection.count(query)
-
-    async def backlog(self) -> Backlog:
-        """Return how much is due and claimed by nobody."""
-        self._check_usable()
-        return await self._inspection.backlog()
-
-    # ---- Shardable --------------------------------------------------------------------------------------------------
-
-    async def remember(self, name: str, value: str) -> str:
-        """Keep a short text about the database as a whole, for good, and return what is kept: the first one wins."""
-        self._check_usable()
-        return await self._connections.run(lambda talk: shard.remember(talk, name, value))
-
-    async def recall(self, name: str) -> str | None:
-        """Return what is kept under a name."""
-        self._check_usable()
-        return await self._connections.run(lambda talk: shard.recall(talk, name))
-
-    async def front(self, demand: Demand) -> Sequence[Front]:
-        """Return what a claim would take at this moment, those due longest first, and take nothing."""
-        self._check_usable()
-        return await self._connections.run(lambda talk: shard.front(talk, demand))
-
     # -----------------------------------------------------------------------------------------------------------------
-
-    async def _run(self, operation: Callable[[Talk, News], Awaitable[T]]) -> T:
-        try:
-            return await self._work(operation)
-        except UNSTORABLE as error:
-            raise NotSupported(f"PostgreSQL cannot store this: {error}; nothing of the call was written") from error
 
     async def _said(self, said: Sequence[Commit]) -> Sequence[Committed]:
         return await self._work(lambda talk, news: committing.commit(talk, said, news))
@@ -368,16 +194,27 @@ class PostgresScheduler:
             self._signals.tell(news)
         return result
 
-    async def _check(self) -> None:
-        self._mismatch = await self._connections.run(lambda talk: self._schema.check(talk.connection))
+    async def _tell(self, news: News) -> None:
+        self._waits.landed(news)
+        self._signals.tell(news)
 
-    def _check_usable(self) -> None:
-        self._connections.check_open()
-        if self._mismatch is not None:
-            raise SchemaMismatch(self._mismatch)
+    async def _migrate(self, talk: Talk) -> None:
+        try:
+            await self._schema.migrate(talk.connection, talk.now)
+        except asyncpg.LockNotAvailableError as error:
+            raise Passing(f"{self._schema.place} cannot be migrated while somebody uses the tables: {error}") from error
 
-    def _now(self) -> Instant | None:
-        return None if self._clock is None else instant(self._clock.now())
+    async def _find_version(self, talk: Talk) -> int:
+        return await self._schema.version(talk.connection)
+
+    async def _find_mismatch(self, talk: Talk) -> str | None:
+        return await self._schema.check(talk.connection)
+
+    def _open_transactions(self) -> Any:
+        module = import_module("zart.schedulers.postgres.transact")
+        return module.Transactions(
+            self._server, self._connections.queries, self._now, self._pool_size, self._signals.tell_within
+        )
 
 
 def _dsn(url_or_engine: str | Engine) -> str:

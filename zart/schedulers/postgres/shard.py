@@ -7,7 +7,9 @@ from zart.schedulers.postgres.connections import Talk
 async def remember(talk: Talk, name: str, value: str) -> str:
     """Keep a text for good; the first one wins."""
     await talk.rows("shard.remember", name, value)
-    return await recall(talk, name) or value
+    kept = await recall(talk, name)
+    await talk.rows("repeat.settle")
+    return kept or value
 
 
 async def recall(talk: Talk, name: str) -> str | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar
 
@@ -157,7 +157,7 @@ class Transactions:
             news.due += more.due
 
         async with self._slots:  # the engine's own queue gives up after a time
-            connection, path = await Patience(self._server.timeout).until_done(lambda: self._open(limit))
+            connection, path, number = await Patience(self._server.timeout).until_done(lambda: self._open(limit))
             raw = await _raw(connection)
             watching = guard(connection, raw.is_in_transaction)
             sound = False
@@ -167,10 +167,10 @@ class Transactions:
                         yield connection, Bound(connection, self._server, self._queries, self._now, told, None, watching, path)
                     watching.check()
                 except (StorageUnavailable, TimeoutError) as error:
-                    await self._check(raw, watching, error)
+                    await self._check(raw, watching, number, error)
                     raise  # in the middle of something, perhaps
                 except Exception as error:
-                    await self._check(raw, watching, error)
+                    await self._check(raw, watching, number, error)
                     sound = watching.ended is None
                     raise
                 watching.release()
@@ -200,8 +200,8 @@ class Transactions:
         self._is_closed = True
         await self._engine.dispose()
 
-    async def _open(self, limit: timedelta) -> tuple[AsyncConnection, str]:
-        """Return a connection in a transaction, and where it looks for tables."""
+    async def _open(self, limit: timedelta) -> tuple[AsyncConnection, str, str]:
+        """Return a connection in a transaction, where it looks for tables, and the transaction's number."""
         connection = self._engine.connect()
         idle = str(int(limit.total_seconds() * 1000))
         try:
@@ -215,10 +215,10 @@ class Transactions:
             if fault is None:
                 raise
             raise fault from error
-        path: str = begun.one().path
-        return connection, path
+        one = begun.one()
+        return connection, one.path, one.number
 
-    async def _check(self, raw: Connection, watching: Guard, error: Exception) -> None:
+    async def _check(self, raw: Connection, watching: Guard, number: str, error: Exception) -> None:
         """Find out whether what has failed was still the transaction that was opened, as far as it can still be asked.
 
         Raises:
@@ -228,11 +228,21 @@ class Transactions:
             return
         watching.check()
         try:
-            mark = await raw.fetchval(self._queries["transact.mark"], timeout=self._server.timeout)
+            is_same = await self._is_same(raw, number)
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             return
-        if not mark:
+        if not is_same:
             raise watching.refuse("and began another") from error
+
+    async def _is_same(self, raw: Connection, number: str) -> bool:
+        """Whether a connection is in the transaction that was opened, or in one that has failed and nothing is kept of."""
+        seconds = self._server.timeout
+        try:
+            return bool(await raw.fetchval(self._queries["transact.mark"], timeout=seconds))
+        except asyncpg.InFailedSQLTransactionError:
+            await raw.execute(self._queries["transact.rollback"], timeout=seconds)
+            fate: str | None = await raw.fetchval(self._queries["transact.fate"], number, timeout=seconds)
+            return fate != "committed"
 
     async def _put_back(self, connection: AsyncConnection, raw: Connection, *, sound: bool) -> None:
         """Give a connection back as it came: what was set for the session is nobody else's. Or close it."""
@@ -246,9 +256,10 @@ class Transactions:
             await connection.invalidate()
             raise
         finally:
-            if not sound or self._is_closed:
-                await connection.invalidate()
-            await connection.close()
+            with suppress(Exception):  # as above
+                if not sound or self._is_closed:
+                    await connection.invalidate()
+                await connection.close()
 
     @asynccontextmanager
     async def _told_from_an_outage(self, limit: timedelta) -> AsyncIterator[None]:
@@ -268,20 +279,27 @@ class Transactions:
             raise TimeoutError(f"{said}; do what takes time in a step of its own") from error
 
     async def _commit(self, connection: AsyncConnection) -> None:
+        """Commit.
+
+        Raises:
+            StorageUnavailable: nobody knows whether it is committed. Only the server itself can say that it is not.
+        """
         try:
             async with limited(self._clock, self._server.timeout, f"{self._server.place} did not answer a COMMIT in time"):
                 await connection.commit()
-        except DBAPIError as error:
+        except Exception as error:
             cause = _cause(error)
-            # What the server has refused to commit is rolled back, and for the user to know. Else nobody knows.
-            if isinstance(cause, asyncpg.IntegrityConstraintViolationError | asyncpg.TransactionRollbackError):
-                raise
             fault = explained(cause, self._server)
-            if fault is None:
-                raise
-            raise fault from error
-        except TimeoutError as error:
-            raise StorageUnavailable(str(error)) from error
+            if isinstance(cause, asyncpg.PostgresError) and (fault is None or _is_refusal(cause)):
+                raise  # rolled back, and for the user to know
+            raise fault or StorageUnavailable(f"the COMMIT to {self._server.place} ended in {cause!r}") from error
+
+
+def _is_refusal(error: asyncpg.PostgresError) -> bool:
+    """Whether the server has refused to commit, and not just failed to."""
+    if isinstance(error, asyncpg.StatementCompletionUnknownError):
+        return False
+    return isinstance(error, asyncpg.IntegrityConstraintViolationError | asyncpg.TransactionRollbackError)
 
 
 def _cause(error: BaseException) -> BaseException:

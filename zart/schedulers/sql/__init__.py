@@ -1,1 +1,1 @@
-"""What the SQL backends share: the columns, the statements of the Inspector, and the migrations."""
+"""What the SQL backends share: columns and migrations, what starts and events mean, waiting, and what surrounds operations."""

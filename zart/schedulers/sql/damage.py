@@ -1,7 +1,7 @@
 """What is stored and cannot be read (rule 9): told in words, so that one bad row stops no other.
 
-Backends read rows the short way. Where that raises they read that one execution again here, piece by piece, and hand out what
-there is with the rest in words. Texts may come as bytes, as columns hold them.
+Backends read rows the short way. Where that raises they read that one execution again here, piece by piece, and hand out, or
+show, what there is with the rest in words. Texts may come as bytes, as columns hold them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -11,8 +11,9 @@ import msgspec
 from attrs import define, field
 
 from zart.clock import Instant
-from zart.records import Claim, Mail, StepRecord, Token
-from zart.status import Phase, StepKind
+from zart.payloads import UNREADABLE
+from zart.records import Claim, Execution, History, Mail, StepRecord, Token
+from zart.status import ExecutionStatus, Phase, StepKind
 
 T = TypeVar("T")
 
@@ -40,6 +41,22 @@ class Damage:
             self._found.append(f"{what}: {error}")
             return instead
 
+    def words(self, what: str, stored: Any) -> str:
+        """Return a text; in place of one that cannot be read another that says so, and that nothing can decode."""
+        try:
+            return text(stored)
+        except (ValueError, TypeError) as error:
+            self._found.append(f"{what}: {error}")
+            return f"{UNREADABLE}{error}"
+
+    def number(self, what: str, stored: Any) -> int:
+        """Return a whole number; 0 in place of what is none."""
+        return self.read(what, lambda: _number(stored), 0)
+
+    def number_if_any(self, what: str, stored: Any) -> int | None:
+        """Return a whole number, or None in place of what is none."""
+        return None if stored is None else self.read(what, lambda: _number(stored), None)
+
     def record(self, row: Sequence[Any]) -> StepRecord:
         """Return a step record; one that cannot be read keeps its number, and says nothing."""
         seq, *_ = row
@@ -49,10 +66,10 @@ class Damage:
 def claim(row: Sequence[Any], steps: Iterable[Sequence[Any]], mail: Iterable[Sequence[Any]], now: Instant) -> Claim:
     """Return a claim of which something cannot be read.
 
-    `row` has key, id, run, the fence given, task, queue, payload, attempt, crashes, crashed_workers, scheduled_at and deadline;
-    `steps` have what a `StepRecord` has, and `mail` what `Mail` has.
+    `row` has key, id, run, the fence given, task, queue, payload, trace, attempt, crashes, crashed_workers, scheduled_at and
+    deadline; `steps` have what a `StepRecord` has, and `mail` what `Mail` has.
     """
-    key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline = row
+    key, execution_id, run, fence, task, queue, payload, trace, attempt, crashes, crashed, scheduled_at, deadline = row
     damage = Damage()
     letters = [letter(each) for each in mail]
     nobody: tuple[str, ...] = ()
@@ -61,7 +78,7 @@ def claim(row: Sequence[Any], steps: Iterable[Sequence[Any]], mail: Iterable[Seq
         token=Token(legible(execution_id), run, key, fence),
         task=legible(task),
         queue=legible(queue),
-        payload=damage.read("its input", lambda: text(payload), ""),
+        payload=damage.words("its input", payload),
         attempt=attempt,
         crashes=crashes,
         crashed_workers=workers,
@@ -72,7 +89,49 @@ def claim(row: Sequence[Any], steps: Iterable[Sequence[Any]], mail: Iterable[Seq
         seen=letters[-1].seq if letters else 0,
         now=now,
         damage=damage.said,
+        trace=None if trace is None else legible(trace),  # it is for people: whatever it is, it stops nothing
     )
+
+
+def execution(row: Sequence[Any]) -> Execution:
+    """Return an execution of which something cannot be read. `row` has what an `Execution` has.
+
+    One whose status cannot be read is shown as waiting.
+    """
+    execution_id, run, task, queue, status, payload, result, attempt, fence, worker, crashes, crashed, reason, *rest = row
+    created_at, scheduled_at, started_at, completed_at, due_at, deadline, mail, served = rest
+    damage = Damage()
+    nobody: tuple[str, ...] = ()
+    return Execution(
+        legible(execution_id),
+        run,
+        legible(task),
+        legible(queue),
+        damage.read("its status", lambda: ExecutionStatus(text(status)), ExecutionStatus.WAITING),
+        damage.words("its input", payload),
+        None if result is None else damage.words("its result", result),
+        damage.number("its attempt", attempt),
+        damage.number("its fence", fence),
+        None if worker is None else legible(worker),
+        damage.number("its crashes", crashes),
+        damage.read("the workers that died over it", lambda: _workers(crashed), nobody),
+        None if reason is None else damage.read("its reason", lambda: text(reason), legible(reason)),
+        damage.number("when it was created", created_at),
+        damage.number("when it was due first", scheduled_at),
+        damage.number_if_any("when it began", started_at),
+        damage.number_if_any("when it ended", completed_at),
+        damage.number_if_any("when it is due", due_at),
+        damage.number_if_any("its deadline", deadline),
+        damage.number("how much mail it has had", mail),
+        bool(served),
+        damage.said,
+    )
+
+
+def history(steps: Iterable[Sequence[Any]], mail: Sequence[Mail]) -> History:
+    """Return a history of which records cannot be read."""
+    damage = Damage()
+    return History([damage.record(each) for each in steps], mail, damage.said)
 
 
 def letter(row: Sequence[Any]) -> Mail:
@@ -81,7 +140,7 @@ def letter(row: Sequence[Any]) -> Mail:
     try:
         return Mail(seq, legible(name), text(payload), at)
     except (ValueError, TypeError) as error:
-        return Mail(seq, legible(name), f"cannot be read: {error}", at)
+        return Mail(seq, legible(name), f"{UNREADABLE}{error}", at)
 
 
 def text(stored: Any) -> str:
@@ -106,7 +165,14 @@ def legible(stored: Any) -> str:
 def _record(row: Sequence[Any]) -> StepRecord:
     seq, name, kind, phase, ok, payload, *rest = row
     told = None if payload is None else text(payload)
-    return StepRecord(seq, text(name), StepKind(text(kind)), Phase(text(phase)), bool(ok), told, *rest)
+    numbers = [None if each is None else _number(each) for each in rest]
+    return StepRecord(seq, text(name), StepKind(text(kind)), Phase(text(phase)), bool(ok), told, *numbers)  # type: ignore[arg-type] # none is None where it may not
+
+
+def _number(stored: Any) -> int:
+    if isinstance(stored, int):
+        return stored
+    raise TypeError(f"{stored!r} is no whole number")
 
 
 def _workers(stored: Any) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from attrs import define, field
 from zart.clock import Instant
 from zart.schedulers.hints import Topic
 from zart.schedulers.outlook import Due
+from zart.schedulers.sql.deliveries import Decided
 
 
 @define
@@ -18,6 +19,12 @@ class News:
     def __bool__(self) -> bool:
         """Whether it concerns anybody."""
         return bool(self.calls or self.due)
+
+    def hear_of_mail(self, decided: Decided) -> None:
+        """Take note of what events make happen."""
+        if decided.wakes:
+            self.due.append((0, None, None))
+        self.calls |= {("worker", worker) for worker in decided.workers}
 
     @property
     def workers(self) -> set[str]:

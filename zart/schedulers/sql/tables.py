@@ -31,6 +31,7 @@ executions: Table = Table(
     Column("reason", Text),
     Column("payload", Text),
     Column("result", Text),
+    Column("trace", Text),
 )
 
 steps: Table = Table(

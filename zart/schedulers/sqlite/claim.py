@@ -59,7 +59,7 @@ class Handed:
         return [self._claim(row, steps.get(row[0], []), mail.get(row[0], ())) for row in from_json(self.executions)]
 
     def _claim(self, row: Sequence[Any], steps: Rows, mail: Sequence[Mail]) -> Claim:
-        key, execution_id, run, fence, task, queue, payload, attempt, crashes, crashed, scheduled_at, deadline = row
+        key, execution_id, run, fence, task, queue, payload, trace, attempt, crashes, crashed, scheduled_at, deadline = row
         try:
             return Claim(
                 token=Token(execution_id, run, key, fence + 1),
@@ -75,6 +75,7 @@ class Handed:
                 mail=mail,
                 seen=mail[-1].seq if mail else 0,
                 now=self.now,
+                trace=trace,
             )
         except Exception:  # noqa: BLE001 # something of it cannot be read, and is now looked for
             return damage.claim(_given(row), steps, [(each.seq, each.name, each.payload, each.at) for each in mail], self.now)

@@ -26,10 +26,10 @@ class Inspection:
         asked = {"execution_id": execution_id, "run": run, "now": instant(self._clock.now())}
 
         def read(connection: sqlite3.Connection) -> Any:
-            return _ask(connection, _statements().get(pinned=run is not None), asked).fetchone()
+            return _ask(connection, _statements().get(pinned=run is not None), asked)
 
-        row = await self._reader.call(read)
-        return None if row is None else rows.execution(row)
+        found = await self._reader.call(read)
+        return rows.execution(found[0]) if found else None
 
     async def history(self, execution_id: str, run: int | None) -> History:
         """Return the records and mail of a run; empty when there is none."""
@@ -39,10 +39,7 @@ class Inspection:
             steps, mail = _statements().history(pinned=run is not None)
             connection.execute("BEGIN")  # one view of both
             try:
-                return History(
-                    [rows.record(row) for row in _ask(connection, steps, asked).fetchall()],
-                    [rows.mail(row) for row in _ask(connection, mail, asked).fetchall()],
-                )
+                return rows.history(_ask(connection, steps, asked), _ask(connection, mail, asked))
             finally:
                 connection.execute("ROLLBACK")
 
@@ -51,18 +48,17 @@ class Inspection:
     async def find(self, query: Query) -> Page:
         """Return a page of executions; one after an unknown id is empty."""
         asked = {"now": instant(self._clock.now())}
-        found = await self._reader.call(lambda connection: _ask(connection, _statements().find(query), asked).fetchall())
+        found = await self._reader.call(lambda connection: _ask(connection, _statements().find(query), asked))
         return Page([rows.execution(row) for row in found[: query.limit]], more=len(found) > query.limit)
 
     async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
         """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
-        found = await self._reader.call(lambda connection: _ask(connection, _statements().count(query), {}).fetchall())
-        return {ExecutionStatus(status): number for status, number in found}
+        return rows.counts(await self._reader.call(lambda connection: _ask(connection, _statements().count(query), {})))
 
     async def backlog(self) -> Backlog:
         """Return how much is due and claimed by nobody."""
         asked = {"now": instant(self._clock.now())}
-        due, oldest = await self._reader.call(lambda connection: _ask(connection, _statements().backlog(), asked).fetchone())
+        ((due, oldest),) = await self._reader.call(lambda connection: _ask(connection, _statements().backlog(), asked))
         return Backlog(due, max(0, oldest))
 
 
@@ -71,5 +67,22 @@ def _statements() -> Any:
     return import_module("zart.schedulers.sqlite.compiled")
 
 
-def _ask(connection: sqlite3.Connection, statement: Any, asked: Mapping[str, object]) -> sqlite3.Cursor:
-    return connection.execute(statement.sql, statement.parameters | asked)
+def _ask(connection: sqlite3.Connection, statement: Any, asked: Mapping[str, object]) -> list[Any]:
+    parameters = statement.parameters | asked
+    try:
+        return connection.execute(statement.sql, parameters).fetchall()
+    except sqlite3.OperationalError as error:
+        if "Could not decode to UTF-8" not in str(error):
+            raise
+    connection.text_factory = _text_or_bytes
+    try:
+        return connection.execute(statement.sql, parameters).fetchall()
+    finally:
+        connection.text_factory = str
+
+
+def _text_or_bytes(stored: bytes) -> str | bytes:
+    try:
+        return stored.decode()
+    except UnicodeDecodeError:
+        return stored

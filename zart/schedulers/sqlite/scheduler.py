@@ -14,7 +14,6 @@ from zart.clock import Clock, SystemClock, instant
 from zart.errors import SchemaMismatch
 from zart.ids import SystemRandomness
 from zart.records import (
-    Backlog,
     BeatReply,
     Claim,
     Commit,
@@ -22,16 +21,13 @@ from zart.records import (
     Delivery,
     Demand,
     Event,
-    Execution,
     Front,
-    History,
     NewExecution,
-    Page,
-    Query,
     Started,
     WorkerBeat,
 )
 from zart.scheduler import Bound
+from zart.schedulers.sql.inspected import Inspected
 from zart.schedulers.sqlite import shard
 from zart.schedulers.sqlite.beat import Beat
 from zart.schedulers.sqlite.cancel import Cancel
@@ -52,7 +48,7 @@ from zart.status import ExecutionStatus
 T = TypeVar("T")
 
 
-class SqliteScheduler:
+class SqliteScheduler(Inspected):
     """A scheduler in a SQLite file.
 
     Use it with `async with`. The file is made if it is absent, readable for its owner only; `migrate()` gives it its tables,
@@ -87,7 +83,7 @@ class SqliteScheduler:
         self._database = Database(self._path, create=create)
         self._reader = Reader(self._database, self._spawner)
         self._inspection = Inspection(self._reader, self._clock)
-        self._waits = Waits(Path(self._path + "-wal"), self._clock, self._reader, self._changed_by_others)
+        self._waits = Waits(self._clock, Path(self._path + "-wal"), self._reader, self._changed_by_others)
         self._writer = Writer(self._database, self._clock, SystemRandomness(), self._waits.landed)
         self._transactions: Any = None
         self._mismatch: str | None = None
@@ -251,33 +247,6 @@ class SqliteScheduler:
             yield connection, bound
         for batch in bound.batches:
             self._waits.landed(batch)
-
-    # ---- Inspector --------------------------------------------------------------------------------------------------
-
-    async def get(self, execution_id: str, run: int | None = None) -> Execution | None:
-        """Return one run of an execution, the current one by default."""
-        self._check_usable()
-        return await self._inspection.get(execution_id, run)
-
-    async def history(self, execution_id: str, run: int | None = None) -> History:
-        """Return the records and mail of a run; empty when there is none."""
-        self._check_usable()
-        return await self._inspection.history(execution_id, run)
-
-    async def find(self, query: Query) -> Page:
-        """Return a page of executions; one after an unknown id is empty."""
-        self._check_usable()
-        return await self._inspection.find(query)
-
-    async def count(self, query: Query) -> Mapping[ExecutionStatus, int]:
-        """Return how many executions match, by status; `limit`, `offset` and `after` do not apply."""
-        self._check_usable()
-        return await self._inspection.count(query)
-
-    async def backlog(self) -> Backlog:
-        """Return how much is due and claimed by nobody."""
-        self._check_usable()
-        return await self._inspection.backlog()
 
     # ---- Shardable --------------------------------------------------------------------------------------------------
 

@@ -5,29 +5,12 @@ from collections.abc import Sequence
 
 from attrs import define
 
-from zart.clock import Instant
-from zart.records import NewExecution, Reuse, Started
+from zart.records import NewExecution, Started
+from zart.schedulers.sql.starts import Found, Opened, due, first_runs, soonest
 from zart.schedulers.sqlite.queries import LARGEST, from_json, statements, to_json
 from zart.schedulers.sqlite.writer import Batch, Job, Unsettled
-from zart.status import TERMINAL, ExecutionStatus
 
 _SQL = statements("start")
-_REOPENED_BY = {
-    Reuse.ENDED: TERMINAL,
-    Reuse.FAILED: TERMINAL - {ExecutionStatus.COMPLETED},
-    Reuse.NEVER: frozenset[ExecutionStatus](),
-}
-
-
-@define
-class _Known:
-    """A run that is there."""
-
-    key: int
-    run: int
-    status: ExecutionStatus
-    fence: int
-    scheduled_at: Instant
 
 
 @define
@@ -58,62 +41,33 @@ class Start(Job[list[Started]]):
 
 
 def _insert_as_new(batch: Batch, new: Sequence[NewExecution]) -> list[Started]:
-    times = [_due(each, batch.now) for each in new]
+    times = [due(each, batch.now) for each in new]
     _insert(batch, [(each, 1, 0, at) for each, at in zip(new, times, strict=True)])
-    return [Started(accepted=True, run=1, status=ExecutionStatus.PENDING, scheduled_at=at) for at in times]
+    return first_runs(times)
 
 
 def _look_through(batch: Batch, new: Sequence[NewExecution]) -> list[Started]:
-    """Answer each start by what is there, and open what may be opened; an id twice is two starts, in their order."""
-    last: dict[str, _Known] = {}
-    same: dict[tuple[str, str], Started] = {}
+    """Answer each start by what is there, and open what may be opened."""
+    found = Found()
     for sql, parameters in _SQL["find"].chunks([(i, each.id, each.start_key) for i, each in enumerate(new, 1)]):
         for number, key, run, status, fence, at, same_run, same_status, same_at in from_json(batch.json(sql, parameters)):
-            each = new[number - 1]
             if key is not None:
-                last[each.id] = _Known(key, run, ExecutionStatus(status), fence, at)
+                found.add_last(new[number - 1], key, run, status, fence, at)
             if same_run is not None:
-                found = Started(accepted=True, run=same_run, status=ExecutionStatus(same_status), scheduled_at=same_at)
-                same[each.id, each.start_key] = found
-    answers: list[Started] = []
-    opened: list[tuple[NewExecution, int, int, Instant]] = []
-    retired: list[int] = []
-    for each in new:
-        known = last.get(each.id)
-        answer = same.get((each.id, each.start_key))
-        if answer is None and known is not None and known.status not in _REOPENED_BY[each.reuse]:
-            answer = Started(accepted=False, run=known.run, status=known.status, scheduled_at=known.scheduled_at)
-        if answer is None:
-            at = _due(each, batch.now)
-            # A fence is never given twice, not even over runs.
-            run, fence = (1, 0) if known is None else (known.run + 1, known.fence)
-            if known is not None:
-                retired.append(known.key)
-            answer = Started(accepted=True, run=run, status=ExecutionStatus.PENDING, scheduled_at=at)
-            last[each.id] = _Known(0, run, ExecutionStatus.PENDING, fence, at)
-            same[each.id, each.start_key] = answer
-            opened.append((each, run, fence, at))
-        answers.append(answer)
-    if retired:
-        batch.connection.execute(_SQL["retire"].sql, {"keys": to_json(retired)})
-    _insert(batch, opened)
-    return answers
+                found.add_same(new[number - 1], same_run, same_status, same_at)
+    decided = found.decide(new, batch.now)
+    if decided.retired:
+        batch.connection.execute(_SQL["retire"].sql, {"keys": to_json(decided.retired)})
+    _insert(batch, decided.opened)
+    return decided.answers
 
 
-def _insert(batch: Batch, opened: Sequence[tuple[NewExecution, int, int, Instant]]) -> None:
+def _insert(batch: Batch, opened: Sequence[Opened]) -> None:
     now = batch.now
     rows = [
-        (each.id, run, fence, now, at, each.queue, each.task, each.start_key, each.payload) for each, run, fence, at in opened
+        (each.id, run, fence, now, at, each.queue, each.task, each.start_key, each.payload, each.trace)
+        for each, run, fence, at in opened
     ]
     for sql, parameters in _SQL["insert"].chunks(rows):
         batch.connection.execute(sql, parameters)
-    soonest: dict[tuple[str, str], Instant] = {}
-    for each, _, _, at in opened:
-        place = (each.queue, each.task)
-        if at < soonest.get(place, at + 1):
-            soonest[place] = at
-    batch.due += [(at, queue, task) for (queue, task), at in soonest.items()]
-
-
-def _due(new: NewExecution, now: Instant) -> Instant:
-    return now + (new.delay or 0) if new.at is None else new.at
+    batch.due += soonest([(each, at) for each, _, _, at in opened])

@@ -174,7 +174,7 @@ class Transactions:
                     raise
                 finally:
                     watching.release()
-                await self._explain(connection.commit())  # if it fails SQLite leaves the transaction open, and with it the lock
+                await self._commit(connection, driver)
                 sound = True
             finally:
                 await self._put_back(connection, sound=sound and not warden.is_changed and not warden.is_stopped)
@@ -230,15 +230,34 @@ class Transactions:
             raise
         return connection
 
+    async def _commit(self, connection: AsyncConnection, driver: Any) -> None:
+        """Commit. If that fails SQLite may leave the transaction open, and with it the lock.
+
+        Raises:
+            StorageUnavailable: nobody knows whether it is committed. Only SQLite itself can say that it is not.
+        """
+        path = self._database.path
+        try:
+            await connection.commit()
+        except Exception as error:
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            fault = explained(cause, path) if isinstance(cause, sqlite3.Error) else None
+            if fault is None and isinstance(cause, sqlite3.Error) and driver.in_transaction:
+                raise  # refused, and for the user to know
+            raise fault or StorageUnavailable(f"the COMMIT to the SQLite database {path!r} ended in {cause!r}") from error
+
     async def _put_back(self, connection: AsyncConnection, *, sound: bool) -> None:
         """Give a connection back, or close it."""
-        if connection.closed:  # by the function, and so given back: all that there are, which is one
-            if self._engine is not None:
-                await self._engine.dispose()
-            return
-        if not sound or self._engine is None:
-            await connection.invalidate()
-        await connection.close()
+        try:
+            if connection.closed:  # by the function, and so given back: all that there are, which is one
+                if self._engine is not None:
+                    await self._engine.dispose()
+                return
+            if not sound or self._engine is None:
+                await connection.invalidate()
+            await connection.close()
+        except Exception:  # noqa: BLE001 # it is committed, or has failed, already: nothing here may say otherwise
+            self._engine = None
 
     async def _explain(self, work: Any) -> None:
         try:

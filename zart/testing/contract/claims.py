@@ -10,7 +10,7 @@ import pytest
 
 from zart.clock import SECOND
 from zart.errors import WorkerNotAlive
-from zart.records import SUSPECT, Claim, Mail, StepRecord
+from zart.records import SUSPECT, Claim, Commit, Mail, StepRecord
 from zart.scheduler import Storage
 from zart.status import ExecutionStatus, Phase, StepKind
 from zart.testing.clock import FakeClock
@@ -21,6 +21,7 @@ from zart.testing.contract.scene import (
     beat,
     claim,
     commit,
+    completed,
     crash,
     crashed,
     deliver,
@@ -69,6 +70,25 @@ class Claims(Scene):
         )
         assert (claimed.token.execution_id, claimed.token.run, claimed.token.fence) == ("a", 1, 1)
         assert (list(claimed.steps), list(claimed.mail)) == ([], [])
+
+    async def test_rule_2_a_claim_carries_the_trace_of_the_start(self, scheduler: Storage, clock: FakeClock) -> None:
+        traces = {"a": f"00-{1:032x}-{2:016x}-01", "b": None, "c": f"00-{3:032x}-{4:016x}-00", "d": None}
+        await register(scheduler, "dies", lease=LEASE)
+        await scheduler.start([new(each, trace=trace) for each, trace in traces.items()])
+        await scheduler.start([new("alone", trace="x" * 255)])
+        await scheduler.start([new("alone", trace="another's")])
+        await scheduler.start([new("none"), new("of these")])
+        traces |= {"alone": "x" * 255, "none": None, "of these": None}
+        claimed = list(await scheduler.claim(demand("dies")))
+        assert {each.token.execution_id: each.trace for each in claimed} == traces
+        await crash(scheduler, clock, "dies")
+        await register(scheduler)
+        claimed = list(await scheduler.claim(demand()))
+        assert {each.token.execution_id: each.trace for each in claimed} == traces
+        await scheduler.commit([Commit(each.token, [], each.seen, completed()) for each in claimed])
+        await scheduler.start([new("a", trace="next run's"), new("alone"), new("new", trace="new one's"), new("b")])
+        again = {each.token.execution_id: each.trace for each in await scheduler.claim(demand())}
+        assert again == {"a": "next run's", "alone": None, "new": "new one's", "b": None}
 
     async def test_rule_2_a_claimed_execution_runs_under_its_worker(self, scheduler: Storage, clock: FakeClock) -> None:
         await register(scheduler)

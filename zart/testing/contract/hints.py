@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from zart.clock import SECOND
-from zart.records import Demand
+from zart.records import SUSPECT, Demand
 from zart.scheduler import Storage
 from zart.testing.clock import FakeClock
 from zart.testing.contract.scene import (
@@ -18,6 +18,7 @@ from zart.testing.contract.scene import (
     claim,
     commit,
     completed,
+    crashed,
     deliver,
     demand,
     event,
@@ -83,6 +84,15 @@ class Hints(Scene):
         await register(scheduler)
         await scheduler.start([new()])
         await returns(scheduler.wait(demand(), HOUR))
+
+    async def test_a_wait_that_may_have_suspects_does_not_trust_one_that_might_not(
+        self, scheduler: Storage, clock: FakeClock
+    ) -> None:
+        await crashed(scheduler, clock, SUSPECT, "a")
+        await register(scheduler)
+        assert list(await scheduler.claim(demand(suspects=0))) == []
+        await scheduler.wait(demand(suspects=0), timedelta(0))  # which looks, and finds nothing for it
+        await returns(scheduler.wait(demand(suspects=1), HOUR))
 
     async def test_all_who_wait_for_work_hear_of_it(self, scheduler: Storage) -> None:
         await register(scheduler, "v", "w")

@@ -20,7 +20,8 @@ SELECT :now, lease_until FROM zart_workers WHERE id = :worker AND state = 'alive
 
 -- name: lock
 SELECT
-    `key`, id, run, fence, task, queue, payload, attempt, crashes, crashed_workers, scheduled_at, deadline, due_at, started_at, mail
+    `key`, id, run, fence, task, queue, payload, attempt, crashes, crashed_workers, scheduled_at, deadline, due_at, started_at, mail,
+    trace
 FROM zart_executions FORCE INDEX (PRIMARY)
 WHERE `key` IN (:keys) AND due_at <= :now AND suspect = :suspect
 FOR UPDATE SKIP LOCKED

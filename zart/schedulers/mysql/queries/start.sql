@@ -16,7 +16,7 @@ SELECT :now
 
 -- name: insert
 INSERT INTO zart_executions
-    (id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, crashed_workers, payload)
+    (id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, crashed_workers, payload, trace)
 VALUES :rows
 
 -- name: last

@@ -66,7 +66,7 @@ WITH clock AS MATERIALIZED (
     FROM worker CROSS JOIN locked
     WHERE sign(locked.key) = 1 AND each.key = locked.key
     RETURNING
-        each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.attempt, each.crashes,
+        each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.trace, each.attempt, each.crashes,
         each.crashed_workers, each.scheduled_at, each.deadline, each.mail > 0 OR each.fence > 1 AS has_past
 )
 SELECT
@@ -105,7 +105,7 @@ SELECT
             ORDER BY due_at LIMIT 1
         ) AS suspect ON true
     ) END AS next_due_at,
-    taken.key, taken.id, taken.run, taken.fence, taken.task, taken.queue, taken.payload, taken.attempt, taken.crashes,
+    taken.key, taken.id, taken.run, taken.fence, taken.task, taken.queue, taken.payload, taken.trace, taken.attempt, taken.crashes,
     taken.crashed_workers, taken.scheduled_at, taken.deadline,
     CASE WHEN taken.has_past THEN (
         SELECT array_agg(

@@ -13,15 +13,15 @@ WITH clock AS MATERIALIZED (
     SELECT nextval('zart_keys') AS key, each.*
     FROM unnest(
         string_to_array($2, E'\x1f'), string_to_array($3, E'\x1f'), string_to_array($4, E'\x1f'), string_to_array($5, E'\x1f'),
-        $6::text::bigint[], $7::text::bigint[], string_to_array($8, E'\x1f')
-    ) WITH ORDINALITY AS each (id, task, queue, start_key, delay, at, payload, place)
+        $6::text::bigint[], $7::text::bigint[], string_to_array($8, E'\x1f'), string_to_array($11, E'\x1f', E'\x1e')
+    ) WITH ORDINALITY AS each (id, task, queue, start_key, delay, at, payload, trace, place)
     WHERE each.place <= $9::bigint
 ), opened AS (
     INSERT INTO zart_executions
-        (key, id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, payload)
+        (key, id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, payload, trace)
     SELECT
         key, id, 1, 1, 'pending', 0, now, coalesce(at, now + coalesce(delay, 0)), coalesce(at, now + coalesce(delay, 0)),
-        queue, task, start_key, CASE WHEN $10::boolean THEN decode(payload, 'hex') ELSE convert_to(payload, 'UTF8') END
+        queue, task, start_key, CASE WHEN $10::boolean THEN decode(payload, 'hex') ELSE convert_to(payload, 'UTF8') END, trace
     FROM asked CROSS JOIN clock
     ORDER BY id
     ON CONFLICT DO NOTHING
@@ -55,9 +55,10 @@ SELECT FROM zart_executions WHERE key = ANY($1::bigint[]) ORDER BY key FOR NO KE
 WITH retired AS (
     UPDATE zart_executions SET current = 0 WHERE key = ANY($1::bigint[])
 )
-INSERT INTO zart_executions (id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, payload)
+INSERT INTO zart_executions
+    (id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, payload, trace)
 SELECT
     id, run, 1, 'pending', fence, coalesce($2::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint), at, at,
-    queue, task, start_key, payload
-FROM unnest($3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::bytea[])
-    AS opened (id, run, fence, at, queue, task, start_key, payload)
+    queue, task, start_key, payload, trace
+FROM unnest($3::text[], $4::integer[], $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::text[])
+    AS opened (id, run, fence, at, queue, task, start_key, payload, trace)

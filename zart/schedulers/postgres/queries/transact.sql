@@ -1,16 +1,24 @@
 -- transact: transactions that users' writes are part of.
 
 -- name: begin
--- The first statement of one. The mark is gone with the transaction: whoever finds it is still in the same one. Off, for
+-- The first statement of one. The mark is gone with the transaction: whoever finds it is still in the same one. The number, which it
+-- would get with the first row that is written, tells what has become of it when nothing else can be asked any more. Off, for
 -- synchronous_commit, may lose acknowledged work when the server crashes, and some set it so for a role or a database.
 SELECT
     set_config('idle_in_transaction_session_timeout', $1, true),
     set_config('synchronous_commit', 'on', true),
     set_config('zart.transaction', 'open', true),
-    current_setting('search_path') AS path
+    current_setting('search_path') AS path,
+    pg_current_xact_id()::text AS number
 
 -- name: mark
 SELECT current_setting('zart.transaction', true)
+
+-- name: rollback
+ROLLBACK
+
+-- name: fate
+SELECT pg_xact_status($1::text::xid8)
 
 -- name: hold
 -- Wait for whoever has these executions, in the order of their keys, and keep them to the end; and look for the mark, and where the

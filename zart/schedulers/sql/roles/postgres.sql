@@ -71,7 +71,7 @@ GRANT SELECT ON
 GRANT SELECT ON zart_schema, zart_workers, zart_worker_tasks, zart_settings TO zart_reader;
 GRANT SELECT (
     key, id, run, current, status, fence, mail, crashes, crashed_workers, attempt, created_at, scheduled_at, started_at, claimed_at,
-    completed_at, due_at, deadline, worker, queue, task
+    completed_at, due_at, deadline, worker, queue, task, trace
 ) ON zart_executions TO zart_reader;
 GRANT SELECT (key, seq, name, kind, phase, ok, attempts, due_at, mail, started_at, at) ON zart_steps TO zart_reader;
 GRANT SELECT (key, seq, name, event_id, at) ON zart_mail TO zart_reader;

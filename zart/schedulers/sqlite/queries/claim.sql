@@ -93,7 +93,7 @@ SELECT (
     FROM chosen CROSS JOIN zart_executions AS each ON each.key = chosen.key
 ), (
     SELECT json_group_array(json_array(
-        each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.attempt, each.crashes,
+        each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.trace, each.attempt, each.crashes,
         each.crashed_workers, each.scheduled_at, coalesce(each.deadline, each.scheduled_at + chosen.length)
     ))
     FROM chosen CROSS JOIN zart_executions AS each ON each.key = chosen.key
@@ -117,7 +117,7 @@ SELECT (
 
 -- name: bare
 -- One execution as it stands; `bare_steps` and `bare_mail` are its records and mail, one to a row.
-SELECT key, id, run, fence, task, queue, payload, attempt, crashes, crashed_workers, scheduled_at
+SELECT key, id, run, fence, task, queue, payload, trace, attempt, crashes, crashed_workers, scheduled_at
 FROM zart_executions WHERE key = :key
 
 -- name: bare_steps

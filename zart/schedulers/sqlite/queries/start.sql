@@ -4,9 +4,10 @@
 -- `find` says what is there, the caller decides, `retire` makes room, and `insert` opens what may be opened.
 
 -- name: insert
-INSERT INTO zart_executions (id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, payload)
-SELECT column1, column2, 1, 'pending', column3, column4, column5, column5, column6, column7, column8, column9
-FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?))
+INSERT INTO zart_executions
+    (id, run, current, status, fence, created_at, scheduled_at, due_at, queue, task, start_key, payload, trace)
+SELECT column1, column2, 1, 'pending', column3, column4, column5, column5, column6, column7, column8, column9, column10
+FROM (VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?))
 WHERE column2 > 0
 
 -- name: find
