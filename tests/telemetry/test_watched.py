@@ -161,22 +161,6 @@ def test_nothing_of_it_is_imported_by_the_core():
     assert done.stdout.strip() == ""
 
 
-@pytest.mark.parametrize(("absent", "gone"), [("prometheus_client", "Metrics"), ("opentelemetry", "Traces")])
-def test_what_is_not_installed_is_only_not_there(absent, gone):
-    code = f"""
-import sys
-class Absent:
-    def find_spec(self, name, *_):
-        if name.partition(".")[0] == {absent!r}:
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
-sys.meta_path.insert(0, Absent())
-import zart.telemetry
-assert not hasattr(zart.telemetry, {gone!r})
-assert zart.telemetry.watched
-"""
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=40)
-
-
 async def test_opening_and_closing_are_passed_on(caplog):
     caplog.set_level(logging.DEBUG)
     notes = Notes()
