@@ -21,9 +21,9 @@ async def start(talk: Talk, new: Sequence[NewExecution], news: News) -> list[Sta
     answers: list[Started] = []
     for first in range(0, len(new), _LARGEST):
         part = new[first : first + _LARGEST]
-        now, opened = await _insert(talk, part)
-        news.now = now
-        if opened == len(part):
+        now = await (_insert(talk, part) if len(part) > 1 else _insert_one(talk, part[0]))
+        if now is not None:
+            news.now = now
             answers += first_runs([due(each, now) for each in part])
         else:
             answers += await _look_through(talk, part)
@@ -31,7 +31,17 @@ async def start(talk: Talk, new: Sequence[NewExecution], news: News) -> list[Sta
     return answers
 
 
-async def _insert(talk: Talk, new: Sequence[NewExecution]) -> tuple[Instant, int]:
+async def _insert_one(talk: Talk, new: NewExecution) -> Instant | None:
+    """Insert one start, and return storage's time; None if something is there already."""
+    payload = new.payload.encode()
+    now: Instant | None = await talk.value(
+        "start.one", talk.now, new.id, new.at, new.delay, new.queue, new.task, new.start_key, payload, new.trace
+    )
+    return now
+
+
+async def _insert(talk: Talk, new: Sequence[NewExecution]) -> Instant | None:
+    """Insert those that are not there, and return storage's time; None if that was not all of them."""
     payloads = Payloads()
     payloads.add([each.payload for each in new])
     (told,) = payloads.told()
@@ -50,7 +60,7 @@ async def _insert(talk: Talk, new: Sequence[NewExecution]) -> tuple[Instant, int
         some_texts([each.trace for each in new]),
     )
     assert row is not None  # noqa: S101 # one row of counts, always
-    return row[0], row[1]
+    return row[0] if row[1] == len(new) else None
 
 
 async def _look_through(talk: Talk, new: Sequence[NewExecution]) -> list[Started]:
