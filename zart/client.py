@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
+from copy import copy
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, Protocol, TypeVar, cast
+from typing import Any, NoReturn, Protocol, Self, TypeVar, cast
+
+from attrs import evolve
 
 from zart.clock import Clock, SystemClock, moment
 from zart.codec import ANY, Codec, codec_for
 from zart.config import PAYLOAD_LIMIT
 from zart.durations import Duration, to_timedelta
-from zart.errors import ExecutionAlreadyExists, ExecutionFinished, ExecutionNotFound, NotSupported, WaitTimedOut
+from zart.errors import ExecutionNotFound, NotSupported, WaitTimedOut
 from zart.handle import ExecutionHandle, unwrap
 from zart.handler import TaskHandler
 from zart.ids import Randomness, SystemRandomness, check_name, check_number
-from zart.outgoing import Outgoing, check_run
-from zart.records import Delivery, Event, Execution, NewExecution, Query, Started
+from zart.outgoing import Outgoing, accepted, check_run, delivered
+from zart.records import Delivery, Execution, NewExecution, Query, Started
 from zart.registry import data_codec, output_codec
 from zart.report import DurableExecutionStatus, report, view
 from zart.retry import error_types
@@ -60,6 +63,13 @@ class DurableScheduler:
         self._outgoing = Outgoing(payload_limit, randomness or SystemRandomness(), self.trace)
         self._clock = clock or SystemClock()
 
+    def traced(self, trace: Trace) -> Self:
+        """Return the same client, whose starts go under what `trace` says instead."""
+        other = copy(self)
+        other.trace = trace
+        other._outgoing = evolve(self._outgoing, trace=trace)  # noqa: SLF001 # its own copy
+        return other
+
     # ---- starting ---------------------------------------------------------------------------------------------------
 
     async def start(
@@ -87,7 +97,7 @@ class DurableScheduler:
             TypeError: an id or name that is no text, an `at` that is no datetime.
         """
         new = self._outgoing.start(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
-        return self._handle(*_accepted([new], await self.scheduler.start([new]))[0], ANY)
+        return self._handle(*accepted([new], await self.scheduler.start([new]))[0], ANY)
 
     async def start_for(
         self,
@@ -106,7 +116,7 @@ class DurableScheduler:
         given, output, raises = _types(handler)
         name, queue = _default(task_name, handler.name), _default(queue, handler.queue)
         new = self._outgoing.start(execution_id, name, given, data, delay, at, queue, reuse, start_key)
-        return self._handle(*_accepted([new], await self.scheduler.start([new]))[0], output, raises)
+        return self._handle(*accepted([new], await self.scheduler.start([new]))[0], output, raises)
 
     async def start_in(
         self,
@@ -131,7 +141,7 @@ class DurableScheduler:
             TypeError: the connection is none of these, or one to another database.
         """
         new = self._outgoing.start(execution_id, task_name, ANY, data, delay, at, queue, reuse, start_key)
-        return self._handle(*_accepted([new], await self._bound(connection).start([new]))[0], ANY)
+        return self._handle(*accepted([new], await self._bound(connection).start([new]))[0], ANY)
 
     async def start_for_in(
         self,
@@ -151,7 +161,7 @@ class DurableScheduler:
         given, output, raises = _types(handler)
         name, queue = _default(task_name, handler.name), _default(queue, handler.queue)
         new = self._outgoing.start(execution_id, name, given, data, delay, at, queue, reuse, start_key)
-        return self._handle(*_accepted([new], await self._bound(connection).start([new]))[0], output, raises)
+        return self._handle(*accepted([new], await self._bound(connection).start([new]))[0], output, raises)
 
     def _bound(self, connection: Any) -> Bound:
         if not isinstance(self.scheduler, Transactional):
@@ -169,7 +179,7 @@ class DurableScheduler:
         sent: tuple[list[NewExecution], asyncio.Task[Sequence[Started]]] | None = None
         try:
             for batch in self._outgoing.batches(items):
-                started = () if sent is None else _accepted(sent[0], await sent[1])
+                started = () if sent is None else accepted(sent[0], await sent[1])
                 sent = batch, asyncio.get_running_loop().create_task(self.scheduler.start(batch))
                 for _ in range(2):  # until it is on its way: storage writes it while the next one is made here
                     await asyncio.sleep(0)
@@ -178,7 +188,7 @@ class DurableScheduler:
             if sent is not None:
                 await asyncio.wait([sent[1]])
             raise
-        started = () if sent is None else _accepted(sent[0], await sent[1])
+        started = () if sent is None else accepted(sent[0], await sent[1])
         return handles + [self._handle(new, answer, ANY) for new, answer in started]
 
     def _handle(
@@ -346,7 +356,7 @@ class DurableScheduler:
         delivery = (await self.scheduler.deliver([event]))[0]
         if delivery is Delivery.UNKNOWN:
             await self._missed(execution_id, run)
-        return _delivered(event, delivery)
+        return delivered(event, delivery)
 
     async def offer_event_in(
         self,
@@ -367,27 +377,11 @@ class DurableScheduler:
             TypeError: no connection to the database that Zart uses.
         """
         event = self._outgoing.event(execution_id, event_name, payload, event_id, run)
-        return _delivered(event, (await self._bound(connection).deliver([event]))[0])
+        return delivered(event, (await self._bound(connection).deliver([event]))[0])
 
 
 def _named(execution_id: str, run: int | None) -> tuple[str, int | None]:
     return check_name(execution_id, "execution id"), check_run(run)
-
-
-def _accepted(new: Sequence[NewExecution], answers: Sequence[Started]) -> list[tuple[NewExecution, Started]]:
-    """Return the starts with their answers; raise over the first that was refused."""
-    for each, answer in zip(new, answers, strict=True):
-        if not answer.accepted:
-            raise ExecutionAlreadyExists(each.id, answer.status)
-    return list(zip(new, answers, strict=True))
-
-
-def _delivered(event: Event, delivery: Delivery) -> Delivery:
-    if delivery is Delivery.UNKNOWN:
-        raise ExecutionNotFound(event.execution_id)
-    if delivery is Delivery.FINISHED:
-        raise ExecutionFinished(event.execution_id)
-    return delivery
 
 
 def _types(handler: Any) -> tuple[Codec, Codec, tuple[type[BaseException], ...]]:

@@ -115,7 +115,8 @@ class Pulse:
         self._clock = heartbeat.clock
         self._owner = asyncio.get_running_loop()
         self._where = spawner.stack()
-        self._turned = self._clock.monotonic()
+        self._asked: float | None = None
+        """When the loop was asked to turn; None once it has."""
         self._stopped = False
         self._warned = False
         self._given_up = False
@@ -154,7 +155,13 @@ class Pulse:
 
     def _watch(self) -> bool:
         """Look after the loop; say whether it deserves another beat."""
-        stalled = self._clock.monotonic() - self._turned
+        # By a question that it has not answered, not by the time since the last answer: that passes while storage is slow, too, or
+        # the whole process stands still.
+        now, asked = self._clock.monotonic(), self._asked
+        if asked is None:
+            asked = self._asked = now
+            self._post(self._turn)
+        stalled = now - asked
         if stalled >= self._max_stall:
             if not self._given_up:
                 self._given_up = True
@@ -163,7 +170,6 @@ class Pulse:
         if stalled >= STALL_WARNING and not self._warned:
             self._warned = True
             logger.warning("the event loop has not turned for %d s: something blocks it; %s", stalled, self._hang())
-        self._post(self._turn)
         return True
 
     def _hang(self) -> str:
@@ -172,7 +178,7 @@ class Pulse:
         return f"{name} is at {self._where()}"
 
     def _turn(self) -> None:
-        self._turned = self._clock.monotonic()
+        self._asked = None
         self._warned = self._given_up = False
 
     def _post(self, callback: Callable[..., object], *arguments: Any) -> None:

@@ -37,12 +37,21 @@ _UNANSWERED = Committed(Fate.BUSY)
 class Author(Protocol):
     """An execution that writes."""
 
+    @property
+    def execution_id(self) -> str:
+        """Whose words these are."""
+        ...
+
     def take(self) -> Commit | None:
-        """Return everything that is to be saved now; None when there is nothing (any more)."""
+        """Return everything that is to be saved now; None when there is nothing (any more). Must not raise."""
         ...
 
     def saved(self, commit: Commit, answer: Committed) -> None:
         """Learn what became of it. Must not raise."""
+        ...
+
+    def lose(self) -> None:
+        """Drop everything, unsaved words too: they cannot be taken."""
         ...
 
 
@@ -115,7 +124,14 @@ class Journal:
         waiting = self._waiting
         while waiting and len(commits) < cap:
             author = waiting.popleft()
-            commit = author.take()
+            try:
+                commit = author.take()
+            except Exception:
+                # It would be waited for in vain. What it has not saved is done again by whoever claims it next.
+                about = author.execution_id
+                logger.exception("execution %s cannot say what it has to, it is let go", about, extra={"execution_id": about})
+                self._let_go(author)
+                continue
             if commit is not None:
                 authors.append(author)
                 commits.append(commit)
@@ -130,6 +146,13 @@ class Journal:
                 # One execution that the engine trips over must not silence all others.
                 about = commit.token.execution_id
                 logger.exception("execution %s did not take the answer", about, extra={"execution_id": about})
+
+    def _let_go(self, author: Author) -> None:
+        try:
+            author.lose()
+        except Exception:
+            about = author.execution_id
+            logger.exception("execution %s cannot be let go", about, extra={"execution_id": about})
 
     async def _commit(self, commits: list[Commit]) -> list[Committed]:
         gap = _FIRST_PAUSE

@@ -93,6 +93,8 @@ class Membership:
             await self._heartbeat.once(leaving=True)
         except SchedulerError as error:
             logger.warning("could not say goodbye, the lease of %s must run out: %s", self._config.lease, error)
+        except Exception:
+            logger.exception("could not say goodbye, the lease of %s must run out", self._config.lease)
 
     def _heard(self, heartbeat: Heartbeat, reply: BeatReply) -> None:
         if heartbeat is not self._heartbeat:
@@ -105,22 +107,27 @@ class Membership:
             logger.warning("worker %s was declared dead; it drops what it holds and joins again", self.id)
             if self._pulse is not None:
                 self._pulse.stop()
-            self._expelled()
-            self._heartbeat = self._new_identity()
-            self._spawn(self._join_again(), "zart-rejoin")
+            try:
+                self._expelled()
+            finally:  # whatever it stumbles over: nobody else would bring the worker back
+                self._heartbeat = self._new_identity()
+                self._spawn(self._join_again(), "zart-rejoin")
 
     async def _join_again(self) -> None:
         gap = _FIRST_PAUSE
         while True:
             try:
                 await self.join()
+                if self._with_pulse and not self._left:
+                    self.keep_alive()
                 break
             except SchedulerError as error:
                 logger.warning("joining again failed, trying again in %.1f s: %s", gap, error)
-                await pause(self._clock, gap)
-                gap = min(gap * 2, _LONGEST_PAUSE)
-        if self._with_pulse and not self._left:
-            self.keep_alive()
+            except Exception:
+                # Who gave up here would hold its place, and never be given anything again.
+                logger.exception("joining again failed, trying again in %.1f s", gap)
+            await pause(self._clock, gap)
+            gap = min(gap * 2, _LONGEST_PAUSE)
         self._rejoining = False
 
     def _new_identity(self) -> Heartbeat:

@@ -1,6 +1,6 @@
-"""What a client sends to storage: starts and events, checked and encoded."""
+"""What a client sends to storage, starts and events, checked and encoded; and the errors that are among the answers."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -9,8 +9,9 @@ from attrs import frozen
 from zart.clock import instant, micros
 from zart.codec import ANY, Codec, check_size, codec_for
 from zart.durations import Duration, to_timedelta
+from zart.errors import ExecutionAlreadyExists, ExecutionFinished, ExecutionNotFound
 from zart.ids import Randomness, check_name, check_number
-from zart.records import Event, NewExecution, Reuse
+from zart.records import Delivery, Event, NewExecution, Reuse, Started
 from zart.traceparent import Trace, traceparent
 
 BULK = 1000
@@ -91,6 +92,33 @@ class Outgoing:
 
     def _key(self, given: str | None, what: str) -> str:
         return str(self.randomness.uuid()) if given is None else check_name(given, what)
+
+
+def accepted(new: Sequence[NewExecution], answers: Sequence[Started]) -> list[tuple[NewExecution, Started]]:
+    """Return the starts with their answers.
+
+    Raises:
+        ExecutionAlreadyExists: one was refused; this tells the first.
+    """
+    pairs = list(zip(new, answers, strict=True))
+    for each, answer in pairs:
+        if not answer.accepted:
+            raise ExecutionAlreadyExists(each.id, answer.status)
+    return pairs
+
+
+def delivered(event: Event, delivery: Delivery) -> Delivery:
+    """Return what became of an event that has arrived.
+
+    Raises:
+        ExecutionNotFound: there is nobody whom it is for.
+        ExecutionFinished: it came too late.
+    """
+    if delivery is Delivery.UNKNOWN:
+        raise ExecutionNotFound(event.execution_id)
+    if delivery is Delivery.FINISHED:
+        raise ExecutionFinished(event.execution_id)
+    return delivery
 
 
 def check_run(run: int | None) -> int | None:

@@ -19,6 +19,7 @@ from zart.records import Claim, Mail, StepRecord
 from zart.status import Phase, StepKind
 
 _WAITS = frozenset({StepKind.SLEEP, StepKind.EVENT})
+_TEXTS, _PLACES = ("abandoned", "failure", "setback"), ("reopened", "returned")
 
 
 class Mailbox:
@@ -159,14 +160,23 @@ class Replay:
 
 
 def body_record(record: StepRecord) -> dict[str, Any]:
-    """Return what a record of kind BODY and phase ATTEMPT tells: `failure` and `reopened`, `setback`, or `abandoned`.
+    """Return what a record of kind BODY and phase ATTEMPT tells.
+
+    That is `failure` with `reopened`, `setback`, `returned`, or `abandoned`: lists of outcomes' places, the others texts.
 
     Raises:
-        DeserializationError: it cannot be read.
+        DeserializationError: it cannot be read, or is of another shape.
     """
-    told: dict[str, Any] = ANY.decode(record.payload or "{}", f"record {record.seq}, which is the body's,")
+    what = f"record {record.seq}, which is the body's,"
+    told: dict[str, Any] = ANY.decode(record.payload or "{}", what)
     if not isinstance(told, dict):
-        raise DeserializationError(f"record {record.seq}, which is the body's, holds no object but {told!r}")
+        raise DeserializationError(f"{what} holds no object but {told!r}")
+    for key in _TEXTS:
+        if key in told and not isinstance(told[key], str):
+            raise DeserializationError(f"{what} holds no text as {key!r} but {told[key]!r}")
+    for key in _PLACES:
+        if key in told and not (isinstance(told[key], list) and all(type(each) is int for each in told[key])):
+            raise DeserializationError(f"{what} holds no list of places as {key!r} but {told[key]!r}")
     return told
 
 

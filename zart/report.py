@@ -185,7 +185,7 @@ def _operations(
             continue
         gathered.setdefault(record.name, []).append(record)
         if record.phase is Phase.OUTCOME:
-            settled.append(_settled(gathered.pop(record.name), history, retried=record.seq in reopened))
+            settled.append(_settled(gathered.pop(record.name), history, damage, retried=record.seq in reopened))
     return settled, list(gathered.values()), abandoned
 
 
@@ -197,11 +197,15 @@ def _body(record: StepRecord, damage: list[str]) -> dict[str, Any]:
         return {}
 
 
-def _settled(records: Sequence[StepRecord], history: History, *, retried: bool) -> StepStatusInfo:
+def _settled(records: Sequence[StepRecord], history: History, damage: list[str], *, retried: bool) -> StepStatusInfo:
     last = records[-1]
     payload = last.payload
     if last.mail is not None:
-        payload = next(letter.payload for letter in history.mail if letter.seq == last.mail)
+        letter = next((each for each in history.mail if each.seq == last.mail), None)
+        if letter is None:
+            damage.append(f"letter {last.mail}, which record {last.seq} has taken, is not there")
+        else:
+            payload = letter.payload
     spotless = last.ok and len(records) == 1  # as nearly all are
     errors, trace = ((), None) if spotless else (_errors(records), _traceback(records))
     status = "retried" if retried else "completed" if last.ok else "failed"

@@ -47,6 +47,7 @@ DIVERGENCE_GRACE = 1.0
 """Seconds that a resting body has to ask for what was saved."""
 HANG_WARNING = 10.0
 """Seconds after which a body that waits for no operation is reported."""
+OWN_ERROR = "the engine met an error of its own; see the worker's log"
 APPLIED = Fate.APPLIED
 DURABLE = Committed()
 SOON = SECOND
@@ -68,7 +69,6 @@ class Host(Surroundings, Protocol):
 
     def ended(self, run: "Run") -> None:
         """Let go of the run: its last word is saved, or it has none."""
-        ...
 
 
 class Run:
@@ -105,7 +105,7 @@ class Run:
             self.start()
         except Exception:
             logger.exception("execution %s cannot start", self.execution_id, extra=self.claim.tags)
-            self._set_aside("the engine met an error of its own; see the worker's log")
+            self._set_aside(OWN_ERROR)
 
     def start(self) -> None:
         """Start the body, or say at once why it cannot."""
@@ -145,8 +145,10 @@ class Run:
     def lose(self) -> None:
         """Drop everything: the execution is cancelled, or another worker's."""
         logger.info("execution %s is no longer held: it was cancelled, or taken over", self.execution_id, extra=self.claim.tags)
-        self.detach()
-        self._over()
+        try:
+            self.detach()
+        finally:
+            self._over()
 
     def detach(self) -> None:
         """Take the body's operations away. Settled outcomes are still saved; the body itself is its worker's to cancel."""
@@ -184,9 +186,16 @@ class Run:
         self._leave(failed(self.claim, self.task, self._past, failure, self._host.now(), self._stage.returned))
 
     def _set_aside(self, reason: str) -> None:
-        logger.warning("execution %s is set aside: %s", self.execution_id, reason, extra=self.claim.tags)
         self._outbox.clear()
-        self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
+        self._hand_back("set aside", reason)
+
+    def _hand_back(self, how: str, reason: str) -> None:
+        logger.warning("execution %s is %s: %s", self.execution_id, how, reason, extra=self.claim.tags)
+        try:
+            self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
+        except Exception:
+            logger.exception("execution %s cannot be set aside", self.execution_id, extra=self.claim.tags)
+            self.lose()  # it must keep neither slot nor lease: what no beat tells to be held is handed out again
 
     def _deadline_passed(self) -> None:
         self._deadline_timer = None
@@ -262,19 +271,17 @@ class Run:
     def let_go(self, reason: str) -> None:
         """Save what can be saved and let the execution be claimed again soon."""
         if not self._stage.closed:
-            logger.warning("execution %s is let go: %s", self.execution_id, reason, extra=self.claim.tags)
-            self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
+            self._hand_back("let go", reason)
 
     def _not_saved(self, commit: Commit, answer: Committed, lines: list[Line]) -> None:
         if self._outbox.is_closed:
             return
-        match answer.fate:
-            case Fate.BUSY:
-                self._outbox.again(lines)
-            case Fate.REFUSED:
-                self._refused(commit, lines, why(answer))
-            case _:
-                self.lose()
+        if answer.fate is Fate.BUSY:
+            self._outbox.again(lines)
+        elif answer.fate is Fate.REFUSED:
+            self._refused(commit, lines, why(answer))
+        else:
+            self.lose()
 
     def _refused(self, commit: Commit, lines: list[Line], reason: str) -> None:
         if self._refusals.settle(commit, lines, reason):
@@ -304,7 +311,7 @@ class Run:
         except BaseException:
             # An engine that trips over one execution must not take the others with it.
             logger.exception("execution %s cannot go on", self.execution_id, extra=self.claim.tags)
-            self._set_aside("the engine met an error of its own; see the worker's log")
+            self._set_aside(OWN_ERROR)
         finally:
             self._advancing = False
 
@@ -325,9 +332,8 @@ class Run:
             self._consider_parking()
 
     def _diverged(self) -> None:
-        main = self._main
-        divergence = self._stage.divergence(ended=main is not None and main.done())
-        if divergence is not None:
+        ended = self._main is not None and self._main.done()
+        if (divergence := self._stage.divergence(ended=ended)) is not None:
             self._set_aside(str(divergence))
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
@@ -341,22 +347,17 @@ class Run:
 
         def ring() -> None:
             self._timer = None
-            if self._stage.closed or not self._turns.resting:
-                return
-            if self._stage.moves == moves:
-                act()
-            else:
-                self._rested()
+            if not self._stage.closed and self._turns.resting:
+                (act if self._stage.moves == moves else self._rested)()
 
         self._timer = self._host.clock.call_later(seconds, ring)
 
     # ---- parking ----------------------------------------------------------------------------------------------------
 
     def _consider_parking(self) -> None:
-        stage = self._stage
-        if stage.is_empty():
+        if self._stage.is_empty():
             self._after(HANG_WARNING, self._warn_of_hang)
-        elif stage.is_quiet():
+        elif self._stage.is_quiet():
             due_at = self.next_due()
             if not self._host.has_free_slots():
                 self._park()

@@ -30,9 +30,8 @@ GATHER, GATHER_ROUNDS = 0.01, 5
 """Seconds, and looks in them, that a full worker waits for a quarter of its slots before it claims again."""
 GRACE = 0.6
 """Seconds that storage has for each of a stop's last words; with the unwinding they stay below two."""
-UNWIND = 0.7
-"""Seconds that a cancelled body has to end; then it is logged and left, it can write nothing."""
-_UNWIND_ROUND = 0.05
+UNWIND, _UNWIND_ROUND = 0.7, 0.05
+"""Seconds that a cancelled body has to end, and between looks; then it is logged and left, it can write nothing."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
 
@@ -169,8 +168,10 @@ class Worker:
             # A claim in flight is let finish: what storage has granted already would be held by nobody.
             await self._within(GRACE, asyncio.wait([self._serving]))
             self._serving.cancel()
-        await self._drain()
-        await self.leave()
+        try:
+            await self._drain()
+        finally:
+            await self.leave()
 
     # ---- parts, in the order of a worker's life; the testing kit calls them one by one ------------------------------
 
@@ -184,9 +185,7 @@ class Worker:
 
     async def claim_due(self) -> int:
         """Claim what is due, up to the free slots, and start it; return how many that were."""
-        free = self._free_slots()
-        if self.config.claim_batch is not None:
-            free = min(free, self.config.claim_batch)
+        free = min(self._free_slots(), self.config.claim_batch or self.config.max_concurrent)
         self._claiming, self._is_more = True, False
         try:
             demand = self._demand(free)
@@ -197,12 +196,17 @@ class Worker:
                 return 0  # declared dead meanwhile: what it was given has been taken from it
             for claim in claims:
                 self._membership.time.tell(claim.now)
-                if (before := self._runs.get(claim.token.key)) is not None:
+                if (before := self._runs.pop(claim.token.key, None)) is not None:
                     self._leaving.discard(before)  # let go, and claimed again before its last word was answered
-                run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
                 if tells:
-                    logger.info("execution %s is running", run.execution_id, extra=claim.tags)
-                run.start_safely()
+                    logger.info("execution %s is running", claim.token.execution_id, extra=claim.tags)
+                try:
+                    run = self._runs[claim.token.key] = Run(claim, self.registry[claim.task], self, self.config.max_crashes)
+                    run.start_safely()
+                except Exception:
+                    # It must not take the rest of its batch along. No beat tells it to be held, so it is handed out again.
+                    logger.exception("execution %s cannot be taken in", claim.token.execution_id, extra=claim.tags)
+                    self._runs.pop(claim.token.key, None)
         finally:
             self._claiming = False  # not before all are in the books: a beat in between would give them back
         if not self.has_free_slots():
@@ -224,13 +228,14 @@ class Worker:
 
     async def leave(self) -> None:
         """Say goodbye: what is still held becomes due at once."""
-        await self._within(GRACE, self._membership.leave())
-        self.pool.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        try:
+            await self._within(GRACE, self._membership.leave())
+        finally:
+            self.pool.close()
+            for task in self._tasks:
+                task.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks)
 
     # ---- what runs ask for (Host) -----------------------------------------------------------------------------------
 
@@ -265,8 +270,7 @@ class Worker:
     def _told(self, reply: BeatReply) -> None:
         """Act on what a beat has brought."""
         for token in reply.lost:
-            run = self._runs.get(token.key)
-            if run is not None and run.claim.token == token:
+            if (run := self._runs.get(token.key)) is not None and run.claim.token == token:
                 run.lose()
         for key, mail in reply.mail.items():
             if key in self._runs:
@@ -294,6 +298,7 @@ class Worker:
         gap = _FIRST_PAUSE
         while not self._stopping.is_set():
             await self._slot.wait()
+            beats = False
             try:
                 await self.claim_due()
                 if self._is_more:
@@ -301,20 +306,18 @@ class Worker:
                 elif not self._stopping.is_set():
                     await self._wait()
                 gap = _FIRST_PAUSE
+                continue
             except WorkerNotAlive:
-                # Perhaps the lease has only run out: a beat renews it, or tells that it is too late.
-                await pause(self.clock, gap)
-                await self._beat_quietly()
-                gap = min(gap * 2, _LONGEST_PAUSE)
+                beats = True  # perhaps the lease has only run out: a beat renews it, or tells that it is too late
             except SchedulerError as error:
                 logger.warning("claiming failed, trying again in %.1f s: %s", gap, error)
-                await pause(self.clock, gap)
-                gap = min(gap * 2, _LONGEST_PAUSE)
             except Exception:
                 # A fault in the backend or the engine must not end the worker: what it holds would be lost with it.
                 logger.exception("claiming failed, trying again in %.1f s", gap)
-                await pause(self.clock, gap)
-                gap = min(gap * 2, _LONGEST_PAUSE)
+            await pause(self.clock, gap)
+            if beats:
+                await self._beat_quietly()
+            gap = min(gap * 2, _LONGEST_PAUSE)
 
     async def _wait(self) -> None:
         """Wait for a hint, at most until the next poll."""
@@ -331,6 +334,8 @@ class Worker:
             await self.beat()
         except SchedulerError as error:
             logger.warning("beat failed, the next one comes by itself: %s", error)
+        except Exception:
+            logger.exception("beat failed, the next one comes by itself")
 
     async def _gather_slots(self) -> None:
         """While all slots are taken there may be more work than slots: let some come free, and claim for all of them at once.
@@ -363,8 +368,7 @@ class Worker:
 
     async def _unwind(self, run: Run) -> None:
         """Cancel a detached body until it has ended, or for a second."""
-        rounds = int(UNWIND / _UNWIND_ROUND)
-        for _ in range(rounds):
+        for _ in range(int(UNWIND / _UNWIND_ROUND)):
             for task in run.remains():
                 task.cancel()
             # A well-behaved body ends within a few turns of the loop; only a stubborn one costs time.

@@ -22,12 +22,13 @@ from zart.cli.errors import Exit
 from zart.cli.examining import examined
 from zart.clock import SystemClock
 from zart.durations import to_timedelta
-from zart.records import Demand, WorkerBeat
+from zart.records import Commit, Demand, Fate, StepRecord, WorkerBeat
 from zart.schedulers.mysql import MySqlScheduler, checkup
 from zart.schedulers.mysql.address import Address
 from zart.schedulers.mysql.connections import Server
 from zart.schedulers.mysql.queries import Names
 from zart.schedulers.mysql.schema import Schema
+from zart.status import Phase, StepKind
 
 _numbers = count(1)
 CHECKS = {
@@ -252,6 +253,39 @@ async def test_rights_that_a_worker_lacks_are_found_and_nothing_is_changed(url: 
         for each in ("executions", "steps", "mail", "workers", "settings"):
             await cursor.execute(f"SELECT COUNT(*) FROM {tables}{each}")
             assert await cursor.fetchall() == ((0,),)
+
+
+async def test_a_user_with_just_the_rights_that_are_tried_does_all_that_a_worker_does(url: str, server: MariaDbServer) -> None:
+    await connect(url).migrate()
+    name, tables = prefix(url).rstrip("_"), prefix(url)
+    rights = [each.removeprefix("checkup.may_").partition("_") for each in checkup._TRIED]
+    granted = [f"GRANT {verb} ON zart.{tables}{table} TO {name}" for verb, _, table in rights]
+    async with talking(server, f"CREATE USER {name}", f"GRANT SELECT ON zart.* TO {name}", *granted) as cursor:
+        theirs = url.replace("root@", f"{name}@")
+        assert wrong(await found_in(theirs)) == {}
+        async with MySqlScheduler(server.url.replace("root@", f"{name}@"), prefix=tables) as storage:
+            client = DurableScheduler(storage)
+            async with Worker(storage, registry):
+                await client.start_and_wait_for(Echo, "one", 1, timeout="10s")
+            await client.start("two", "echo")
+            await client.offer_event("two", "any", "!")
+            await storage.beat(WorkerBeat("w", 10_000_000, ("default",), ("echo",), register=True))
+            (claimed,) = await storage.claim(Demand("w", ("default",), {"echo": None}, 1))
+            record = StepRecord(1, "s", StepKind.STEP, Phase.OUTCOME, True, "1", 1)
+            for _ in range(2):
+                (answer,) = await storage.commit([Commit(claimed.token, [record], 1)])
+                assert answer.fate is Fate.APPLIED
+            assert [await storage.remember("x", each) for each in "yz"] == ["y", "y"]
+            await client.cancel("two")
+            await storage.beat(WorkerBeat("w", 10_000_000, ("default",), ("echo",), leaving=True))
+        for right in ("UPDATE on {}steps", "UPDATE on {}settings"):
+            verb, _, table = right.format(tables).partition(" on ")
+            await cursor.execute(f"REVOKE {verb} ON zart.{table} FROM {name}")
+            assert right.format(tables) in by_check(await found_in(theirs))["privileges"].detail
+
+
+async def test_what_is_as_safe_on_mariadb_is_no_finding() -> None:
+    assert (await checkup.durability(patient({"innodb_flush_log_at_trx_commit": "3"}))).verdict == "ok"
 
 
 # ---- what this machine has no server for --------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ def test_a_person_gets_a_table_and_a_program_json(monkeypatch: pytest.MonkeyPatc
         ("postgresql://db/zart?user=ann&password=s3cret&x=1", "postgresql://db/zart?user=ann&password=***&x=1"),
         ("sqlite:///zart.db", "sqlite:///zart.db"),
         ("no url ann:s3cret@db", "no url ann:s3cret@db"),
+        ("postgresql://a:b@db/x , postgresql://c:d@db/y", "postgresql://a:***@db/x , postgresql://c:***@db/y"),
     ],
 )
 def test_passwords_in_urls_are_not_shown(url: str, shown: str) -> None:

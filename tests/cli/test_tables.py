@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import Zart
-from zart.cli.output import lines
+from zart.cli.output import grid, lines
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
 
@@ -60,3 +60,9 @@ def test_a_failed_step_is_shown_with_its_errors_and_traceback_once(zart: Zart, f
     assert "[]" not in steps
     (step,) = zart("status", "one", "--steps").data["steps"]
     assert "in _unlucky" in step["traceback"]
+
+
+def test_keys_that_could_act_on_a_terminal_are_written_out() -> None:
+    key = "\x1b]0;own\x07"
+    assert shown([{key: 1}], [{key: 2}]) == ["\\x1b]0;own\\x07", "1".rjust(len("\\x1b]0;own\\x07")), "    \\x1b]0;own\\x07: 2"]
+    assert [next(iter(column.cells)).plain for column in grid({key: 1}).columns] == ["\\x1b]0;own\\x07", "1"]

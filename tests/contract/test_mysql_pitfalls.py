@@ -10,6 +10,8 @@ from zart.errors import NotSupported, StorageUnavailable
 from zart.records import Commit, Fate, Query
 from zart.schedulers.mysql import MySqlScheduler
 from zart.schedulers.mysql import claim as claiming
+from zart.schedulers.mysql.address import Address
+from zart.schedulers.mysql.connections import Server
 from zart.status import ExecutionStatus
 from zart.testing.contract.scene import (
     beat,
@@ -287,6 +289,12 @@ async def test_a_server_that_may_lose_what_it_acknowledged_is_told_once(mariadb_
     assert len(warned) == 1
     assert "innodb_flush_log_at_trx_commit is 0" in warned[0]
     assert "root" not in warned[0]
+
+
+@pytest.mark.parametrize(("flush", "sync", "warnings"), [(1, 1, 0), (3, 1, 0), (2, 1, 1), (0, 1, 1), (1, 0, 1), (3, 0, 1)])
+def test_what_is_durable_is_not_warned_of(caplog, flush, sync, warnings):
+    Server(Address.of("mysql://h/d"), 1.0)._warn(flush=flush, sync=sync)
+    assert len(caplog.records) == warnings
 
 
 async def test_a_claim_in_flight_keeps_its_worker_alive(mysql_place):

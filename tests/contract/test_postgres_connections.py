@@ -66,8 +66,8 @@ async def test_a_call_that_postgres_cannot_hold_says_so(place):
             with pytest.raises(NotSupported, match="PostgreSQL cannot store this"):
                 await call
         assert (await scheduler.start([new()]))[0].accepted, "and the connection is none the worse"
-        with pytest.raises(SchedulerError):
-            await scheduler.start([new("\x1f")])
+        with pytest.raises(SchedulerError):  # it parts the starts of one statement
+            await scheduler.start([new("\x1f"), new("b")])
 
 
 # ---- turns, and the end --------------------------------------------------------------------------------------------------

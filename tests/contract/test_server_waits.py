@@ -8,7 +8,8 @@ import pytest
 from tests.contract.grounds import ground
 from zart.clock import SECOND, instant
 from zart.schedulers.sql.waits import Waits
-from zart.testing.contract.scene import demand, new, register, returns
+from zart.schedulers.sqlite import SqliteScheduler
+from zart.testing.contract.scene import LEASE, beat, crash, demand, new, register, returns
 
 __all__ = ["ground"]
 
@@ -50,6 +51,35 @@ async def test_a_claim_that_got_all_it_asked_for_is_followed_by_a_look(ground):
         await scheduler.start([new("a"), new("b")])
         assert len(await scheduler.claim(demand(limit=1))) == 1
         await returns(scheduler.wait(demand(limit=1), HOUR))
+
+
+@pytest.mark.parametrize("how", ["leaves", "is declared dead"])
+@pytest.mark.parametrize("ground", ["postgres_server", "mariadb_server"], indirect=True)
+async def test_a_worker_that_is_no_more_is_forgotten(ground, clock, how):
+    async with ground.open() as scheduler:
+        await forgets(scheduler, clock, how)
+
+
+@pytest.mark.parametrize("how", ["leaves", "is declared dead"])
+async def test_a_file_forgets_a_worker_that_is_no_more(tmp_path, clock, how):
+    async with SqliteScheduler(tmp_path / "zart.db", clock=clock) as scheduler:
+        await scheduler.migrate()
+        await forgets(scheduler, clock, how)
+
+
+async def forgets(scheduler, clock, how):
+    waits = scheduler._waits
+    known = [getattr(waits, name) for name in ("_untold", "_outlooks", "_told_news") if hasattr(waits, name)]
+    await register(scheduler, lease=LEASE)
+    assert await scheduler.claim(demand()) == []
+    waits._told_news["w"] = 1
+    assert all("w" in each for each in known)
+    if how == "leaves":
+        await scheduler.beat(beat(leaving=True))
+    else:
+        await crash(scheduler, clock, "w")
+        assert not (await scheduler.beat(beat())).alive
+    assert not any("w" in each for each in known)
 
 
 class Told(Waits):

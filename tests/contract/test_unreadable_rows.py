@@ -4,6 +4,7 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,10 @@ DAMAGED = {
     ),
     "workers of another type": (
         f"UPDATE zart_executions SET crashes = 1, crashed_workers = '3' WHERE {OF_B}",
+        "the workers that died over it: ",
+    ),
+    "a text for workers": (
+        f"UPDATE zart_executions SET crashes = 1, crashed_workers = '\"abc\"' WHERE {OF_B}",
         "the workers that died over it: ",
     ),
 }
@@ -373,3 +378,68 @@ async def test_times_that_are_none_are_shown_as_damage(tmp_path: Path, clock: Fa
     assert "when it began: 'noon' is no whole number" in reason
     assert "record 1: 'noon' is no whole number" in reason
     assert (records[0].started_at, records[0].scheduled_at.year) == (None, 1)
+
+
+NUMBERS = {
+    "zart_executions SET attempt = {}": "its attempt: ",
+    "zart_executions SET crashes = {}": "its crashes: ",
+    "zart_executions SET deadline = {}": "its deadline: ",
+    "zart_executions SET run = {}": "its run: ",
+    "zart_executions SET scheduled_at = {}": "when it was due first: ",
+    "zart_executions SET fence = {}": None,
+    "zart_executions SET mail = {}": None,
+    "zart_steps SET attempts = {}": "record 1: ",
+    "zart_steps SET seq = {}": "record ",
+    "zart_steps SET ok = {}": "record 1: ",
+    "zart_mail SET seq = {}": "the number of event 'e': ",
+    "zart_mail SET at = {}": "when event 1 came: ",
+}
+"""What a number that is none does to a claim; None: nothing, the claim makes a new fence, and counts no mail."""
+
+
+@pytest.mark.parametrize("value", ["'zz'", "x'22ff'", "1e300", "9e999"])
+@pytest.mark.parametrize("change", NUMBERS)
+async def test_rule_9_a_number_that_is_none_stops_no_other_claim(
+    tmp_path: Path, clock: FakeClock, change: str, value: str
+) -> None:
+    """SQLite keeps anything anywhere."""
+    async with _sqlite(tmp_path, clock) as ground:
+        claims = await running(ground.storage, "a", "b", "c")
+        for each in claims:
+            await deliver(ground.storage, event(each.token.execution_id, "e1", name="e"))
+            await commit(ground.storage, each, outcome(1), move=waiting(due_at=each.now))
+        with sqlite3.connect(tmp_path / "zart.db") as connection:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
+            connection.execute(f"UPDATE {change.format(value)} WHERE {OF_B}")
+        connection.close()
+        claimed = {each.token.execution_id: each for each in await ground.storage.claim(demand(suspects=1))}
+        assert sorted(claimed) == ["a", "b", "c"]
+        assert {claimed[each].damage for each in "ac"} == {None}
+        bad, said = claimed["b"], NUMBERS[change]
+        if said is None:
+            assert bad.damage is None
+        else:
+            assert (bad.damage or "").startswith(said)
+            assert "is no whole number" in (bad.damage or "")
+        numbers = [bad.token.run, bad.token.fence, bad.attempt, bad.crashes, bad.scheduled_at, bad.deadline or 0, bad.seen]
+        numbers += [each.seq for each in bad.steps] + [number for each in bad.mail for number in (each.seq, each.at)]
+        assert {type(each) for each in numbers} == {int}
+        assert all(bad.token.fence > each.token.fence for each in claims)
+        # It is held like any other, and nobody else suffers for what is said of it.
+        assert not (await ground.storage.beat(beat(held=[Held(each.token, each.seen) for each in claimed.values()]))).lost
+        for each in claimed.values():
+            await commit(ground.storage, each, move=waiting())
+        assert (await ground.storage.count(Query()))[ExecutionStatus.WAITING] == 3
+        await ground.storage.get("b")
+        await ground.storage.history("b")
+
+
+async def test_what_is_due_at_no_time_keeps_no_worker_from_waiting(tmp_path: Path, clock: FakeClock) -> None:
+    async with _sqlite(tmp_path, clock) as ground:
+        (held,) = await running(ground.storage, "b")
+        await commit(ground.storage, held, move=waiting(due_at=held.now))
+        await ground.change(f"UPDATE zart_executions SET due_at = 'soon' WHERE {OF_B}")
+        assert await ground.storage.claim(demand()) == []
+        await ground.storage.wait(demand(), timedelta(0))
+        await register(ground.storage, "v")
+        await ground.storage.wait(demand("v"), timedelta(0))

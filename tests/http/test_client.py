@@ -34,8 +34,8 @@ from zart.testing import FakeClock
 
 
 def needs_the_database(name: str) -> bool:
-    """Whether a method is of use only where the database is at hand."""
-    return name.endswith("_in") or name == "ended"
+    """Whether a method is of use only where the database is at hand; servers are there too."""
+    return name.endswith("_in") or name in {"ended", "traced"}
 
 
 def remote(spoken: Spoken, token: str | None = OPERATOR, **options: Any) -> HttpScheduler:

@@ -6,10 +6,14 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from tests.http.conftest import OPERATOR, V1, speaking
 from tests.http.test_client import remote
-from zart import StorageUnavailable
-from zart.http import AccessRules
+from zart import DurableScheduler, PayloadTooLarge, StorageUnavailable
+from zart.clock import SystemClock
+from zart.http import AccessRules, Limits
 from zart.http.client import HttpScheduler
+from zart.http.operations import Call, Operations
 from zart.http.requests import trace_of
+from zart.http.wire import StartRequest
+from zart.ids import SystemRandomness
 from zart.telemetry import Traces, watched
 from zart.testing.contract.scene import demand, register
 
@@ -56,6 +60,29 @@ def test_it_is_checked_before_anything_is_done_with_it(bad):
 async def test_what_is_no_trace_is_left_out_and_not_refused(idle, bad):
     await post(idle.operator, "a", traceparent=bad.encode("latin-1"))
     assert await kept(idle.storage) == {"a": None}
+
+
+async def test_the_client_under_a_trace_is_the_same_client(memory):
+    class Own(DurableScheduler):
+        """A program's own kind of client."""
+
+    client = Own(memory, payload_limit=10)
+    under = client.traced(lambda: TRACE)
+    assert (type(under), under.scheduler, client.trace) == (Own, memory, None)
+    with pytest.raises(PayloadTooLarge):
+        await under.start("a", "fails", "x" * 10)
+    await under.start("a", "fails", "x")
+    await client.start("b", "fails", "x")
+    assert await kept(memory) == {"a": TRACE, "b": None}
+
+
+@pytest.mark.parametrize("trace", [None, TRACE])
+async def test_a_start_over_http_has_the_clients_limit_whoever_traces_it(memory, trace):
+    client = DurableScheduler(memory, payload_limit=10)
+    operations = Operations(client, None, Limits(), SystemClock(), SystemRandomness())
+    body = StartRequest(task="fails", data="x" * 10)
+    with pytest.raises(PayloadTooLarge):
+        await operations.start(Call(path={}, body=body, trace=trace))
 
 
 async def test_a_span_of_the_servers_own_goes_before_the_header(memory):

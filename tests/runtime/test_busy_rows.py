@@ -32,6 +32,13 @@ class Says:
         self.outbox = Outbox(journal, self, 1)
         self.saved_at: list[int] = []
 
+    @property
+    def execution_id(self) -> str:
+        return self.token.execution_id
+
+    def lose(self) -> None:
+        self.outbox.close()
+
     def say(self) -> None:
         self.outbox.add(None, StepRecord(0, "s", StepKind.STEP, Phase.OUTCOME))
 

@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import attrs
 import pytest
 
+import zart.run
 from tests.runtime.conftest import MakeHarness
 from zart import (
     EventTimeout,
     ExecutionFailed,
     ExecutionFailure,
+    ExecutionHandle,
     ExecutionStatus,
     InsideStep,
     NonRetryable,
@@ -23,6 +26,7 @@ from zart import (
     TaskHandler,
 )
 from zart.records import Mail
+from zart.testing import Harness
 
 
 class Polite(TaskHandler[None, str]):
@@ -48,7 +52,7 @@ def test_a_handler_that_could_not_be_called_is_refused_at_registration() -> None
             Registry([bad])
 
 
-async def test_one_claim_that_cannot_start_does_not_strand_its_batch(harness: MakeHarness) -> None:
+async def test_a_body_that_is_no_coroutine_function_after_all_fails_alone(harness: MakeHarness) -> None:
     class Breaks(TaskHandler[None, None]):
         async def run(self, ctx: TaskContext, data: None) -> None:
             return None
@@ -65,6 +69,86 @@ async def test_one_claim_that_cannot_start_does_not_strand_its_batch(harness: Ma
         assert await good.result("1s") == "fine"
         with pytest.raises(ExecutionFailed, match="not even a coroutine"):
             await bad.result("1s")
+
+
+def stumbles(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, over: Callable[..., Any]) -> None:
+    """Have the engine meet an error of its own, once: at the first call whose arguments are about execution b."""
+    proper, left = getattr(where, name), ["b"]
+
+    def call(*arguments: Any) -> Any:
+        if over(*arguments) in left:
+            left.remove("b")
+            raise RuntimeError("a fault of the engine's own")
+        return proper(*arguments)
+
+    monkeypatch.setattr(where, name, call)
+
+
+async def batch(h: Harness) -> list[ExecutionHandle[str]]:
+    return [await h.client.start_for(Polite, each, None) for each in "abc"]
+
+
+async def statuses_after_beats(h: Harness) -> list[ExecutionStatus]:
+    """Return how a batch stands after two beats: the first tells of a time after the claim, the second what is held since."""
+    await h.run_to_idle()
+    for _ in range(2):
+        await h.advance("1s")
+    return [(await h.client.status(each)).status for each in "abc"]
+
+
+async def test_one_claim_that_cannot_start_does_not_strand_its_batch(
+    harness: MakeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stumbles(monkeypatch, zart.run, "ExecutionInfo", lambda execution_id, *_: execution_id)
+    async with harness(Polite()) as h:
+        handles = await batch(h)
+        await h.run_to_idle()
+        records = [await each.record() for each in handles]
+        assert [each.status for each in records] == ["completed", "waiting", "completed"]
+        assert records[1].reason == "the engine met an error of its own; see the worker's log"
+        assert await handles[1].result("2s") == "fine"  # it is tried again
+
+
+async def test_one_claim_that_cannot_be_taken_in_does_not_strand_its_batch(
+    harness: MakeHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stumbles(monkeypatch, zart.run, "Replay", lambda claim: claim.token.execution_id)
+    async with harness(Polite()) as h:
+        await batch(h)
+        await h.worker.beat()
+        assert await h.worker.claim_due() == 3
+        assert sorted(run.execution_id for run in h.worker.runs) == ["a", "c"]
+        assert await statuses_after_beats(h) == ["completed"] * 3
+        assert "execution b cannot be taken in" in caplog.text
+        execution = await h.scheduler.get("b")
+        assert execution is not None
+        assert (execution.fence, execution.crashes) == (3, 0)  # handing back raises it too
+
+
+@pytest.mark.parametrize("where", ["ExecutionInfo", "_advance"])
+async def test_what_cannot_even_be_set_aside_is_handed_out_again(
+    harness: MakeHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    if where == "ExecutionInfo":
+        stumbles(monkeypatch, zart.run, "ExecutionInfo", lambda execution_id, *_: execution_id)
+    else:
+        stumbles(monkeypatch, zart.run.Run, "_advance", lambda run, *_: run.execution_id)
+    stumbles(monkeypatch, zart.run, "set_aside", lambda claim, *_: claim.token.execution_id)
+    async with harness(Polite()) as h:
+        await batch(h)
+        assert await statuses_after_beats(h) == ["completed"] * 3
+        assert "execution b cannot be set aside" in caplog.text
+        assert "cannot be taken in" not in caplog.text
+
+
+async def test_what_cannot_be_said_is_let_go_and_handed_out_again(
+    harness: MakeHarness, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    stumbles(monkeypatch, zart.run.Run, "take", lambda run: run.execution_id)
+    async with harness(Polite()) as h:
+        await batch(h)
+        assert await statuses_after_beats(h) == ["completed"] * 3
+        assert "execution b cannot say what it has to" in caplog.text
 
 
 async def test_a_surrogate_in_an_error_still_ends_in_a_failure(harness: MakeHarness) -> None:

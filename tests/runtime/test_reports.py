@@ -10,6 +10,10 @@ from attrs.exceptions import FrozenInstanceError
 
 from tests.runtime.conftest import MakeHarness
 from zart import ExecutionNotFound, RetryConfig, StepStatusInfo, TaskContext, TaskHandler
+from zart.records import StepRecord
+from zart.report import report, view
+from zart.status import Phase, StepKind
+from zart.testing import Harness
 
 
 class Declared(Exception):
@@ -75,6 +79,35 @@ async def test_a_letter_that_nobody_could_read_stays_the_reason_of_the_wait(harn
         await handle.send("paid", {"cents": 5})
         assert await handle.result("1m") == 5
         assert (await handle.record()).reason is None
+
+
+async def test_a_letter_that_is_gone_is_told_and_hides_nothing() -> None:
+    async with Harness([Paid()]) as h:
+        handle = await h.client.start_for(Paid, "one", None)
+        await handle.send("paid", {"cents": 5})
+        assert await handle.result("1m") == 5
+        found = await view(h.scheduler, "one")
+    assert found is not None
+    execution, history = found
+    whole, record = report(execution, history), report(execution, evolve(history, mail=()))
+    assert whole.reason is None
+    assert record.reason == "what is stored of it cannot be read: letter 1, which record 1 has taken, is not there"
+    assert (record.result, [each.name for each in record.steps]) == (5, ["paid"])
+    assert (whole.steps[0].result, record.steps[0].result) == ({"cents": 5}, None)
+
+
+@pytest.mark.parametrize("payload", ['{"abandoned": [5]}', '{"reopened": 5}', '{"reopened": [[1]]}'])
+async def test_a_record_of_the_bodys_that_is_of_no_shape_is_told_and_hides_nothing(payload: str) -> None:
+    async with Harness([Paid()]) as h:
+        await h.client.start_for(Paid, "one", None)
+        await h.run_to_idle()
+        found = await view(h.scheduler, "one")
+    assert found is not None
+    execution, history = found
+    strange = StepRecord(9, "", StepKind.BODY, Phase.ATTEMPT, ok=False, payload=payload)
+    record = report(execution, evolve(history, steps=[*history.steps, strange]))
+    assert "what is stored of it cannot be read: record 9, which is the body's, holds no" in (record.reason or "")
+    assert [each.status for each in record.steps] == ["waiting"]
 
 
 async def test_an_execution_whose_worker_is_dead_says_so_when_nobody_takes_over(harness: MakeHarness) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from zart import (
     DurableScheduler,
@@ -19,6 +20,7 @@ from zart import (
     Worker,
     WorkerConfig,
 )
+from zart.errors import WorkerNotAlive
 from zart.records import BeatReply, Claim, Commit, Committed, Demand, WorkerBeat
 from zart.scheduler import Storage
 from zart.testing import FakeClock, Harness
@@ -242,6 +244,94 @@ async def test_an_idle_worker_says_no_more_than_its_beats_and_polls(storage: Sto
         counting.beats = counting.claims = 0
         await counting.enough.wait()
         assert counting.claims <= counting.beats + 2
+
+
+class Faulty(InMemoryScheduler):
+    """Meets a fault of its own in one beat: that by hand, that which registers again, or the last."""
+
+    def __init__(self, which: str) -> None:
+        super().__init__()
+        self.which = which
+        self.told_dead = False
+        self.met = asyncio.Event()
+
+    async def claim(self, demand: Demand) -> Sequence[Claim]:
+        if self.which == "by hand" and not self.told_dead:
+            self.told_dead = True
+            raise WorkerNotAlive("its lease has run out")
+        return await super().claim(demand)
+
+    async def beat(self, beat: WorkerBeat) -> BeatReply:
+        if self.which == "again" and not self.told_dead and not beat.register:
+            self.told_dead = True
+            return evolve(await super().beat(evolve(beat, leaving=True)), alive=False)
+        kind = "leaving" if beat.leaving else "again" if beat.register else "by hand"
+        if kind == self.which and not self.met.is_set() and (self.told_dead or beat.leaving):
+            self.met.set()
+            raise ValueError("a fault of the driver")
+        return await super().beat(beat)
+
+
+@pytest.mark.parametrize(
+    ("which", "heartbeat", "said"),
+    [("by hand", "5m", "beat failed, the next one comes by itself"), ("again", "50ms", "joining again failed, trying again")],
+)
+async def test_after_a_fault_in_a_beat_the_worker_goes_on(
+    which: str, heartbeat: str, said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = WorkerConfig(lease="15m", heartbeat_interval=heartbeat, poll_interval="50ms")
+    async with Faulty(which) as storage, Worker(storage, [Polite()], config) as worker:
+        await storage.met.wait()
+        handle = await DurableScheduler(storage).start_for(Polite, "x", None)
+        assert await handle.result("20s") == "fine"
+        assert said in caplog.text
+        assert not worker._membership._rejoining
+
+
+async def test_a_worker_that_cannot_say_goodbye_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
+    async with Faulty("leaving") as storage:
+        worker = Worker(storage, [Polite()], QUICK)
+        async with worker:
+            assert worker._tasks
+        assert storage.met.is_set()
+        assert "could not say goodbye" in caplog.text
+        assert not worker._tasks
+
+
+@pytest.mark.parametrize("part", ["_drain", "leave"])
+async def test_whatever_a_stop_stumbles_over_the_worker_ends(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stumble() -> None:
+        raise ValueError("a fault of the engine's own")
+
+    async with InMemoryScheduler() as storage:
+        worker = Worker(storage, [Polite()], QUICK)
+        monkeypatch.setattr(worker if part == "_drain" else worker._membership, part, stumble)
+        with pytest.raises(ValueError, match="engine's own"):
+            async with worker:
+                assert worker._tasks
+        assert not worker._tasks
+        worker._membership.silence()
+
+
+async def test_a_worker_joins_again_whatever_it_stumbles_over_when_it_drops_what_it_holds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with Harness([Polite()]) as h:
+
+        def stumble() -> None:
+            raise ValueError("a fault of the engine's own")
+
+        await h.scheduler.beat(evolve(h.worker._membership._heartbeat.beat, leaving=True))
+        monkeypatch.setattr(h.worker._membership, "_expelled", stumble)
+        with pytest.raises(ValueError, match="engine's own"):
+            await h.worker.beat()
+        handle = await h.client.start_for(Polite, "x", None)
+        assert await handle.result("1s") == "fine"
+
+
+class Polite(TaskHandler[None, str]):
+    async def run(self, ctx: TaskContext, data: None) -> str:
+        return "fine"
 
 
 class EventWaits(TaskHandler[None, None]):

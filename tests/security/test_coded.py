@@ -5,9 +5,19 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from attrs import evolve
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from zart import InMemoryScheduler, NotSupported, SealedPayload, SqliteScheduler, TaskContext, TaskHandler, connect
+from zart import (
+    InMemoryScheduler,
+    NotSupported,
+    SealedPayload,
+    SqliteScheduler,
+    StorageUnavailable,
+    TaskContext,
+    TaskHandler,
+    connect,
+)
 from zart.clock import Clock
 from zart.payloads import SEALED, place_of, seal
 from zart.records import Commit, Demand, Event, Fate, Held, Move, NewExecution, StepRecord, WorkerBeat
@@ -239,6 +249,40 @@ async def test_a_trace_is_no_payload_and_needs_no_key():
     (claim,) = await memory.claim(Demand("w", ("default",), {"task": None}, 1))
     assert claim.trace == "kept"
     assert claim.payload.startswith(SEALED)
+
+
+class Refusing(InMemoryScheduler):
+    """Takes no more commits."""
+
+    async def commit(self, commits):
+        raise StorageUnavailable("the server is gone; wait for it")
+
+
+async def test_claims_are_handed_out_though_another_cannot_be_given_back(caplog):
+    memory = Refusing(clock=FakeClock())
+    for execution_id, codec in (("theirs", SECOND), ("ours", FIRST)):
+        await coded(memory, codec).start([NewExecution(execution_id, "task", "null", execution_id)])
+    storage = coded(memory, FIRST)
+    await storage.beat(WorkerBeat("w", LEASE, ("default",), ("task",), register=True))
+    claims = await storage.claim(Demand("w", ("default",), {"task": None}, 2))
+    assert [each.token.execution_id for each in claims] == ["ours"]
+    assert "not set aside yet, and lost to this worker with its next beats: theirs: the server is gone" in caplog.text
+
+
+async def test_what_was_not_given_back_comes_back_with_the_next_beats():
+    memory = InMemoryScheduler(clock=(clock := FakeClock()))
+    await coded(memory, SECOND).start([NewExecution("theirs", "task", "null", "s-1")])
+    storage = coded(memory, FIRST)
+    beat = WorkerBeat("w", LEASE, ("default",), ("task",))
+    await storage.beat(evolve(beat, register=True))
+    refused, memory.commit = memory.commit, Refusing(clock=clock).commit
+    assert await storage.claim(Demand("w", ("default",), {"task": None}, 1)) == []
+    memory.commit = refused
+    for _ in range(4):
+        clock.advance(LEASE / 3)
+        await storage.beat(beat)
+    assert await storage.claim(Demand("w", ("default",), {"task": None}, 1)) == []
+    assert (await memory.get("theirs")).reason.startswith("its input is sealed with key 'k2'")
 
 
 async def test_a_beat_brings_mail_up_to_the_first_that_cannot_be_opened():

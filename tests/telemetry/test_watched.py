@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 import zart
 from tests.telemetry.conftest import Broken, Order
-from zart import InMemoryScheduler, NotSupported, SqliteScheduler, TaskContext, TaskHandler, Worker
+from zart import InMemoryScheduler, NotSupported, SqliteScheduler, StorageUnavailable, TaskContext, TaskHandler, Worker
 from zart.observe import Unobserved
 from zart.records import Commit, Committed, Fate, Move, StepRecord
 from zart.scheduler import Queued, Scheduler, Transactional
@@ -51,6 +51,49 @@ async def test_a_watcher_that_fails_changes_nothing_and_the_next_one_is_told(wat
         assert (await handle.record()).status == "failed"
     assert notes.moves() == [ExecutionStatus.FAILED]
     assert "Failing could not take what it was told" in caplog.text
+
+
+class Unread(InMemoryScheduler):
+    """Executions whose ids begin with x cannot be read; it counts who asks."""
+
+    def __init__(self):
+        super().__init__()
+        self.reads = 0
+
+    async def get(self, execution_id, run=None):
+        self.reads += 1
+        if execution_id.startswith("x"):
+            raise StorageUnavailable("the server is gone; wait for it")
+        return await super().get(execution_id, run)
+
+
+class Cancellations(Watcher):
+    def __init__(self):
+        self.told = []
+
+    def cancelled(self, executions):
+        self.told.append([each.id for each in executions])
+
+
+async def test_a_cancel_that_was_done_is_no_error_when_it_cannot_be_told(caplog):
+    watcher = Cancellations()
+    async with watched(Unread(), watcher) as storage:
+        client = zart.DurableScheduler(storage)
+        for each in ("a", "x", "b"):
+            await client.start(each, "order", "A")
+        assert await client.cancel("x") is True
+        assert await client.cancel("x") is False
+        assert set(await storage.cancel(["a", "b", "x"])) == {"a", "b", "x"}
+    assert watcher.told == [[], ["a", "b"]]
+    assert "execution x was cancelled, and watchers are not told: the server is gone" in caplog.text
+
+
+async def test_what_was_cancelled_is_read_only_for_who_wants_to_know():
+    async with watched(unread := Unread(), Failing()) as storage:
+        client = zart.DurableScheduler(storage)
+        await client.start("a", "order", "A")
+        assert await client.cancel("a")
+    assert unread.reads == 0
 
 
 async def test_claims_end_with_a_move_or_as_lost(watch):

@@ -54,6 +54,14 @@ class Writer:
         self.name = name
         self.words = words
         self.answers: list[Committed] = []
+        self.lost = False
+
+    @property
+    def execution_id(self) -> str:
+        return self.name
+
+    def lose(self) -> None:
+        self.lost = True
 
     def take(self) -> Commit | None:
         if self.words == 0:
@@ -218,6 +226,33 @@ async def test_an_author_that_does_not_take_its_answer_silences_nobody(caplog: p
         await desk.turn()
         assert len(other.answers) == 1
         assert await is_flushed(desk)
+
+
+@pytest.mark.parametrize("clings", [False, True], ids=["lets go", "cannot even let go"])
+async def test_an_author_that_cannot_say_its_words_lets_go_and_silences_nobody(
+    caplog: pytest.LogCaptureFixture, clings: bool
+) -> None:
+    class Mute(Writer):
+        def take(self) -> Commit | None:
+            raise ValueError("no words")
+
+        def lose(self) -> None:
+            super().lose()
+            if clings:
+                raise ValueError("not that either")
+
+    async with at_work() as desk:
+        mute, others = Mute("mute"), [Writer("a"), Writer("b")]
+        for each in (others[0], mute, others[1]):
+            desk.journal.write(each)
+        await desk.turn()
+        assert desk.store.groups == [["a", "b"]]
+        assert (mute.lost, [len(each.answers) for each in others]) == (True, [1, 1])
+        assert "execution mute cannot say what it has to" in caplog.text
+        assert await is_flushed(desk)
+        desk.journal.write(Writer("c"))
+        await desk.turn()
+        assert desk.store.groups[1:] == [["c"]]
 
 
 # ---- what is said later ------------------------------------------------------------------------------------------------

@@ -171,7 +171,21 @@ def test_a_record_of_what_is_abandoned_says_when_and_what() -> None:
 # ---- what cannot be read ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("payload", ["{", "[1]", '"text"'])
+OF_NO_SHAPE = [
+    '{"reopened": 5}',
+    '{"reopened": [[1]]}',
+    '{"reopened": [true]}',
+    '{"reopened": null, "failure": "x"}',
+    '{"returned": "1"}',
+    '{"returned": [1, "2"]}',
+    '{"abandoned": 5}',
+    '{"abandoned": ["a"]}',
+    '{"failure": {}, "reopened": []}',
+    '{"setback": null}',
+]
+
+
+@pytest.mark.parametrize("payload", ["{", "[1]", '"text"', *OF_NO_SHAPE])
 def test_a_record_of_the_bodys_that_cannot_be_read_is_damage(payload: str) -> None:
     broken = evolve(body(), payload=payload)
     replay = past(outcome("a"), broken, outcome("b"))
@@ -193,3 +207,8 @@ def test_a_record_of_the_bodys_may_tell_nothing() -> None:
     assert body_record(evolve(body(), payload=None)) == {}
     assert body_record(body(setback="x")) == {"setback": "x"}
     assert past(evolve(body(), payload=None)).damage is None
+
+
+def test_what_a_newer_version_tells_besides_is_left_alone() -> None:
+    told = {"failure": "x", "reopened": [1, 2], "returned": [], "mood": {"good": [5]}}
+    assert body_record(body(**told)) == told

@@ -90,6 +90,7 @@ ASKED = dict.fromkeys(("keys", "taken", "asked", "counts", "workers", "held", "d
     "whole": 1,
     "key": 1,
     "seen": 0,
+    "deadline": 1,
 }
 
 

@@ -111,7 +111,7 @@ def grid(record: Record) -> Table:
     lines.add_column(overflow="fold")
     for key, value in record.items():
         if value not in _NOTHING:
-            lines.add_row(Text(key), cell(value))
+            lines.add_row(Text(visible(key)), cell(value))
     return lines
 
 
@@ -121,16 +121,17 @@ def lines(
     """Return the lines of a table; a time of the day that `now` is in stands without its date."""
     shown = [key for key in columns or records[0] if any(record.get(key) not in _NOTHING for record in records)]
     rows = [[_short(_dated(record.get(key), now)) for key in shown] for record in records]
-    widths = [max(cell_len(key), *(row[place].cell_len for row in rows)) for place, key in enumerate(shown)]
+    heads = [visible(key) for key in shown]
+    widths = [max(cell_len(head), *(row[place].cell_len for row in rows)) for place, head in enumerate(heads)]
     numeric = [all(isinstance(record.get(key), int | float | None) for record in records) for key in shown]
-    found = [_line([Text(key, style="bold") for key in shown], widths, numeric)]
+    found = [_line([Text(head, style="bold") for head in heads], widths, numeric)]
     for row, said in zip(rows, notes or [{}] * len(rows), strict=True):
         found.append(_line(row, widths, numeric))
         for key, value in said.items():
             if isinstance(value, tuple):
                 found += [Text(f"{_INDENT}{visible(each)}") for each in value]
             elif value not in _NOTHING:
-                found.append(Text.assemble(_INDENT, (f"{key}: ", "dim"), _short(cell(value), _LONGEST_NOTE)))
+                found.append(Text.assemble(_INDENT, (f"{visible(key)}: ", "dim"), _short(cell(value), _LONGEST_NOTE)))
     return found
 
 

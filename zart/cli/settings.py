@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from attrs import frozen
 from cyclopts import Parameter
 
+from zart.schedulers import BETWEEN
+
 Format = Literal["table", "json", "jsonl"]
 
 DEFAULT_DATABASE = "sqlite:///zart.db"
@@ -35,8 +37,6 @@ VARIABLES: Mapping[str, str] = {
 _PASSWORD = re.compile(  # also one with characters that should be escaped, and not the one in our own words
     r"(?<=://)([^/?#@:]*):(?!password@host:port)(?:\S*|[^/?#]*)(?=@)"
 )
-_BETWEEN = re.compile(r"((?:,\s*|\s+)(?=[A-Za-z][A-Za-z0-9+.\-]*://))")
-"""What parts the URLs of shards."""
 _SECRET_FIELD = re.compile(r"(?i)([?&](?:password|passwd|pwd|sslpassword)=)[^&#]*")
 
 
@@ -139,4 +139,4 @@ def format_of(tokens: Sequence[str], environment: Mapping[str, str] = os.environ
 
 def masked(url: str) -> str:
     """Return a database URL, or several, without passwords, to be shown."""
-    return "".join(_SECRET_FIELD.sub(r"\1***", _PASSWORD.sub(r"\1:***", each)) for each in _BETWEEN.split(url))
+    return "".join(_SECRET_FIELD.sub(r"\1***", _PASSWORD.sub(r"\1:***", each)) for each in BETWEEN.split(url))

@@ -127,7 +127,7 @@ class Operations:
             return self.client
         own = self.client.trace
         under = (lambda: trace) if own is None else lambda: own() or trace
-        return DurableScheduler(self.client.scheduler, clock=self.clock, randomness=self._randomness, trace=under)
+        return self.client.traced(under)
 
     async def status(self, call: Call) -> Reply:
         """Show an execution."""

@@ -10,7 +10,7 @@ _WORKING = (
     "`memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:port/database` or"
     " `mysql://user:password@host:port/database`"
 )
-_BETWEEN = re.compile(r"(?:\s*,\s*|\s+)(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
+BETWEEN = re.compile(r"(\s*,\s*|\s+)(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
 """What parts two URLs: a comma or a space that another URL follows. Those inside of one stay: hosts, a file's name."""
 
 
@@ -58,7 +58,7 @@ def urls_of(url: str) -> tuple[str, ...]:
     """
     if not isinstance(url, str):
         raise TypeError(f"connect takes a URL as text, not {url!r}; use {_WORKING}")
-    return tuple(_BETWEEN.split(url.strip()))
+    return tuple(BETWEEN.split(url.strip())[::2])
 
 
 def _coded(storage: Storage, codec: PayloadCodec | None) -> Storage:

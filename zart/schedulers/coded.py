@@ -16,7 +16,7 @@ from attrs import evolve
 
 from zart.checkup import Finding
 from zart.clock import SECOND, Instant
-from zart.errors import NotSupported, SealedPayload
+from zart.errors import NotSupported, SchedulerError, SealedPayload
 from zart.payloads import PayloadCodec
 from zart.records import (
     Backlog,
@@ -189,7 +189,11 @@ class CodedStorage:
             logger.warning("execution %s is set aside: %s", token.execution_id, why)
             move = Move(ExecutionStatus.WAITING, self._now + PAUSE, reason=str(why))
             moves.append(Commit(token, [], 0, move))
-        await self.storage.commit(moves)
+        try:
+            await self.storage.commit(moves)
+        except SchedulerError as error:  # the others, whose claims were granted in the same answer, go on
+            ids = ", ".join(token.execution_id for token, _ in unopened)
+            logger.warning("not set aside yet, and lost to this worker with its next beats: %s: %s", ids, error)
 
     # ---- Inspector --------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ Whoever is not watched pays nothing: a worker, a client or a server that is give
 What is said within a transaction of the caller's (`bind`) is not told: whether it counts is known to the caller alone.
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -57,6 +58,7 @@ class Watched:
         tracing = [each for each in watchers if each.trace is not None]
         self.trace: Trace | None = partial(_starter, tracing) if tracing else None
         """Says under which `traceparent` clients on this storage start something."""
+        self._tells_cancelled = any(type(each).cancelled is not Watcher.cancelled for each in watchers)
         self._held: dict[int, Holding] = {}
 
     # ---- the port ---------------------------------------------------------------------------------------------------
@@ -143,8 +145,9 @@ class Watched:
         """End executions from outside."""
         answers = await self.storage.cancel(ids, run)
         ended = [execution_id for execution_id, (_, by_this) in answers.items() if by_this]
-        found = [await self.storage.get(execution_id, run) for execution_id in ended]
-        self._tell(lambda each: each.cancelled([one for one in found if one is not None]))
+        if ended and self._tells_cancelled:
+            found = await self._read(ended, run)
+            self._tell(lambda each: each.cancelled(found))
         return answers
 
     async def wait(self, interest: Demand | Collection[str], timeout: timedelta) -> None:
@@ -184,6 +187,14 @@ class Watched:
         return await self.storage.backlog()
 
     # ---- telling ----------------------------------------------------------------------------------------------------
+
+    async def _read(self, ids: Sequence[str], run: int | None) -> Sequence[Execution]:
+        """Return those of the executions that can be read: what was done is done, whether or not it can be told."""
+        found = await asyncio.gather(*(self.storage.get(each, run) for each in ids), return_exceptions=True)
+        for execution_id, one in zip(ids, found, strict=True):
+            if isinstance(one, BaseException):
+                logger.warning("execution %s was cancelled, and watchers are not told: %s", execution_id, one)
+        return [one for one in found if isinstance(one, Execution)]
 
     def _saved(self, commits: Sequence[Commit], answers: Sequence[Committed], seconds: float) -> None:
         said: list[Said] = []

@@ -9,8 +9,8 @@ from zart.schedulers.mysql import MySqlScheduler
 from zart.schedulers.mysql.address import Address
 from zart.schedulers.mysql.connections import Connections, Server
 from zart.schedulers.mysql.queries import Names
+from zart.schedulers.mysql.schema import made_tables
 
-_TABLES = ("executions", "steps", "mail", "workers", "worker_tasks", "settings", "schema")
 _PATIENCE = 10.0
 """Seconds that removing them may take."""
 
@@ -34,7 +34,7 @@ async def ground(url: str, name: str) -> AsyncIterator[Storage]:
 
 async def _remove(address: Address, prefix: str) -> None:
     # Zart's own names, and no pattern: nobody else's tables can be among them.
-    drop = Names(prefix).apply(f"DROP TABLE IF EXISTS {', '.join(f'zart_{each}' for each in _TABLES)}")
+    drop = Names(prefix).apply(f"DROP TABLE IF EXISTS {', '.join(made_tables())}")
     connections = Connections(Server(address, _PATIENCE, has_warned=True), {}, lambda: None, 1)
     connections.open()
     try:

@@ -11,13 +11,12 @@ from attrs import define, field
 from zart.checkup import Finding, Verdict, told
 from zart.clock import Clock, SystemClock, moment
 from zart.errors import NotSupported, SchedulerError, SchemaMismatch
-from zart.schedulers.mysql.connections import Server
+from zart.schedulers.mysql.connections import FLUSHED, Server
 from zart.schedulers.mysql.faults import number_of, of_storage
 from zart.schedulers.mysql.queries import Statement
-from zart.schedulers.mysql.schema import Schema
+from zart.schedulers.mysql.schema import Schema, made_tables
 from zart.schedulers.mysql.talk import Row, Talk
 from zart.schedulers.sql import findings
-from zart.schedulers.sql.migrate import migrations
 
 _FAULTS = (OSError, TimeoutError, MySQLError, NotSupported)
 _PACKET = 4 * 1024 * 1024
@@ -34,12 +33,12 @@ _TRIED = (
     "checkup.may_insert_worker_tasks",
     "checkup.may_insert_workers",
     "checkup.may_update_executions",
+    "checkup.may_update_settings",
+    "checkup.may_update_steps",
     "checkup.may_update_workers",
 )
 """The statements that try a privilege: what is done, and to which table."""
-_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?P<name>zart_\w+) \((?P<body>[^;]+);")
 _KEY = re.compile(r"^ +(?P<made>(?:UNIQUE )?KEY (?P<name>\w+) \([^)]*\)|PRIMARY KEY \([^)]*\))", re.MULTILINE)
-_COMMENT = re.compile(r"--[^\n]*")
 
 
 @define(eq=False)
@@ -128,7 +127,7 @@ async def durability(patient: Patient) -> Finding:
     """Whether what was acknowledged is on the disk."""
     settings = patient.settings
     wrong: dict[str, str] = {}
-    if (flush := settings.get("innodb_flush_log_at_trx_commit", "1")) not in {"1", "3"}:  # 3 is MariaDB's, and as safe
+    if (flush := settings.get("innodb_flush_log_at_trx_commit", "1")) not in FLUSHED:
         wrong[f"innodb_flush_log_at_trx_commit is {flush}"] = "set innodb_flush_log_at_trx_commit to 1"
     if patient.on("log_bin") and (sync := settings.get("sync_binlog", "1")) != "1":
         wrong[f"sync_binlog is {sync}"] = "set sync_binlog to 1"
@@ -233,11 +232,10 @@ async def all_indexes(patient: Patient) -> Finding:
     names = patient.schema.names
     tables: dict[str, str] = {}
     made: dict[tuple[str, str], str] = {}
-    for migration in migrations("mysql"):
-        for table in _TABLE.finditer(_COMMENT.sub("", migration.sql)):
-            tables[names.apply(table["name"]).strip("`")] = table["name"]
-            for key in _KEY.finditer(table["body"]):
-                made[table["name"], key["name"] or "PRIMARY"] = key["made"]
+    for table, body in made_tables().items():
+        tables[names.apply(table).strip("`")] = table
+        for key in _KEY.finditer(body):
+            made[table, key["name"] or "PRIMARY"] = key["made"]
     there = {(tables[table], name) for table, name in await patient.rows("checkup.keys", tables=list(tables))}
     wrong = {
         f"{name} of {names.apply(table).strip('`')} is missing": names.apply(f"ALTER TABLE {table} ADD {sql}")

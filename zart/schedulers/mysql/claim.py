@@ -1,8 +1,8 @@
 """Handing out due executions from MySQL (rule 2)."""
 
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 
-import msgspec
 from attrs import define
 
 from zart.clock import Instant
@@ -12,9 +12,12 @@ from zart.schedulers.mysql.queries import portions
 from zart.schedulers.mysql.talk import Row, Talk, all_rows
 from zart.schedulers.sql import damage, rows
 from zart.schedulers.sql.again import Passing
+from zart.schedulers.sql.crashed import workers
 
 _SPARE = 16
 """So many more candidates than are wanted: others may be taking the first of them at this moment."""
+_KEY, _TASK, _DUE_AT, _STARTED_AT, _MAIL = 0, 4, 12, 13, 14
+"""Places in a row of `lock`."""
 
 
 @define
@@ -117,22 +120,22 @@ async def _lock(talk: Talk, demand: Demand, due: list[tuple[int, int]], limit: i
 async def _take(talk: Talk, demand: Demand, taken: list[Row]) -> list[Claim]:
     by_length: dict[int | None, list[int]] = {}
     for row in taken:
-        by_length.setdefault(demand.tasks[row[4]], []).append(row[0])
+        by_length.setdefault(demand.tasks[row[_TASK]], []).append(row[_KEY])
     taking = [
         said
         for length, keys in by_length.items()
         for said in talk.over("claim.take", keys, worker=demand.worker, length=length)
     ]
-    past = talk.over("claim.past", [row[0] for row in taken if row[13] is not None])
-    mail = talk.over("claim.mail", [row[0] for row in taken if row[14]])
+    past = talk.over("claim.past", [row[_KEY] for row in taken if row[_STARTED_AT] is not None])
+    mail = talk.over("claim.mail", [row[_KEY] for row in taken if row[_MAIL]])
     answers = await talk.end(*taking, *past, *mail)
     if sum(each.count for each in answers[: len(taking)]) != len(taken):
         raise Passing(f"{talk.place} has let somebody else change what was locked")
     steps = _by_key(all_rows(answers[len(taking) : len(taking) + len(past)]))
     carried = _by_key(all_rows(answers[len(taking) + len(past) :]))
     return [
-        _claim(_given(row, demand), steps.get(row[0], ()), carried.get(row[0], ()), talk.now or 0)
-        for row in sorted(taken, key=lambda row: (row[12], row[0]))
+        _claim(_given(row, demand), steps.get(row[_KEY], ()), carried.get(row[_KEY], ()), talk.now or 0)
+        for row in sorted(taken, key=itemgetter(_DUE_AT, _KEY))
     ]
 
 
@@ -162,7 +165,7 @@ def _sound(row: Row, steps: Sequence[Row], letters: Sequence[Row], now: Instant)
         payload=payload,
         attempt=attempt,
         crashes=crashes,
-        crashed_workers=tuple(msgspec.json.decode(crashed)) if crashes else (),
+        crashed_workers=workers(crashed) if crashes else (),
         scheduled_at=scheduled_at,
         deadline=deadline,
         steps=[rows.record(each) for each in steps],

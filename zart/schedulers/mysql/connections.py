@@ -16,10 +16,11 @@ from zart.errors import NotSupported, StorageUnavailable
 from zart.schedulers.mysql.address import Address
 from zart.schedulers.mysql.cluster import Cluster
 from zart.schedulers.mysql.faults import LOCKED, is_sound_after, number_of, of_storage
-from zart.schedulers.mysql.inside import is_inside, waits_for_itself
+from zart.schedulers.mysql.inside import is_inside
 from zart.schedulers.mysql.queries import Statement
 from zart.schedulers.mysql.talk import Talk
 from zart.schedulers.sql.again import Patience
+from zart.schedulers.sql.inside import waits_for_itself
 from zart.schedulers.sql.pool import Pool, Pools
 
 T = TypeVar("T")
@@ -29,6 +30,8 @@ logger: logging.Logger = logging.getLogger("zart.mysql")
 _ENOUGH = 16 * 1024 * 1024  # bytes of a packet, until a server has said how many it takes
 _OLDEST = {True: (10, 6), False: (8, 0, 1)}
 """The first versions of MariaDB and of MySQL with SKIP LOCKED."""
+FLUSHED = frozenset({"1", "3"})
+"""The values of `innodb_flush_log_at_trx_commit` with which what was acknowledged is on the disk; 3 is MariaDB's."""
 _MODE = "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION"
 _LOOK = (
     "SELECT VERSION(), @@max_allowed_packet, @@innodb_flush_log_at_trx_commit, IF(@@log_bin, @@sync_binlog, 1);"
@@ -127,7 +130,7 @@ class Server:
             raise NotSupported(f"{self.place} is {name} {version}, Zart needs {needed} or later; use a newer server")
 
     def _warn(self, *, flush: int, sync: int) -> None:
-        if (flush, sync) != (1, 1) and not self._has_warned:
+        if (str(flush) not in FLUSHED or sync != 1) and not self._has_warned:
             self._has_warned = True
             logger.warning(
                 "%s may lose acknowledged work when its machine crashes: innodb_flush_log_at_trx_commit is %s and sync_binlog"

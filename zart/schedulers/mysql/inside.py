@@ -3,9 +3,7 @@
 from contextvars import ContextVar
 
 from zart.schedulers.mysql.address import Address
-from zart.schedulers.sql.inside import Said, waits_for_itself
-
-__all__ = ["SAID", "Said", "is_inside", "waits_for_itself"]
+from zart.schedulers.sql.inside import Said
 
 SAID: ContextVar[Said | None] = ContextVar("zart_mysql_said", default=None)
 """Where the code around has said something last: the address of a scheduler."""

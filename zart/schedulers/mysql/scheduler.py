@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from zart.checkup import Finding
 from zart.clock import Clock, SystemClock
@@ -26,18 +26,9 @@ from zart.schedulers.mysql.schema import Schema
 from zart.schedulers.mysql.talk import Talk
 from zart.schedulers.mysql.wait import Waits
 from zart.schedulers.sql.news import News
-from zart.schedulers.sql.server_scheduler import Dialect, ServerScheduler
+from zart.schedulers.sql.server_scheduler import Dialect, Engine, ServerScheduler, Transactions
 
 T = TypeVar("T")
-
-
-class Engine(Protocol):
-    """A SQLAlchemy `AsyncEngine`, as far as it is of interest."""
-
-    @property
-    def url(self) -> Any:
-        """Where it connects to, as a SQLAlchemy `URL`."""
-        ...
 
 
 class MySqlScheduler(ServerScheduler[Talk]):
@@ -165,9 +156,10 @@ class MySqlScheduler(ServerScheduler[Talk]):
     async def _find_mismatch(self, talk: Talk) -> str | None:
         return await self._schema.check(talk)
 
-    def _open_transactions(self) -> Any:
+    def _open_transactions(self) -> Transactions:
         module = import_module("zart.schedulers.mysql.transact")
-        return module.Transactions(self._server, self._connections, self._now, self._pool_size)
+        opened: Transactions = module.Transactions(self._server, self._connections, self._now, self._pool_size)
+        return opened
 
 
 def _address(given: str | Engine | Address) -> Address:

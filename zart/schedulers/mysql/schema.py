@@ -1,5 +1,7 @@
 """The tables in a MySQL database: whether they are there, and how they come there."""
 
+import re
+from collections.abc import Mapping
 from contextlib import suppress
 
 from asyncmy.errors import MySQLError
@@ -9,10 +11,11 @@ from zart.errors import SchemaMismatch, StorageUnavailable
 from zart.schedulers.mysql.connections import Server
 from zart.schedulers.mysql.queries import NOW, Names
 from zart.schedulers.mysql.talk import Talk
-from zart.schedulers.sql.migrate import Migration, missing, outdated
+from zart.schedulers.sql.migrate import Migration, migrations, missing, outdated
 
 _THERE = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name IN ({tables})"
-_TABLES = ("zart_executions", "zart_steps", "zart_mail", "zart_workers", "zart_worker_tasks", "zart_settings")
+_TABLE = re.compile(r"CREATE TABLE IF NOT EXISTS (?P<name>zart_\w+) \((?P<body>[^;]+);")
+_COMMENT = re.compile(r"--[^\n]*")
 _NOTE = "INSERT INTO zart_schema VALUES ({version}, '{name}', {now})"
 
 
@@ -54,7 +57,7 @@ class Schema:
         if answer.rows[0][0] != 1:
             raise StorageUnavailable(f"{self.place} is being migrated by somebody else; try again")
         try:
-            if not await self._there(talk, "zart_schema") and (others := await self._there(talk, *_TABLES)):
+            if not await self._there(talk, "zart_schema") and (others := await self._there(talk, *made_tables())):
                 raise SchemaMismatch(
                     f"{self.place} cannot be migrated: it has {', '.join(others)} of its own; rename what is in the way, or"
                     " name another prefix"
@@ -93,3 +96,9 @@ class Schema:
         said = ", ".join(talk.literal(self.names.apply(each).strip("`")) for each in tables)
         (answer,) = await talk.ask(_THERE.format(tables=said))
         return [row[0] for row in answer.rows]
+
+
+def made_tables() -> Mapping[str, str]:
+    """Return the tables that the migrations make, each with what is said of its columns and keys."""
+    sql = "".join(_COMMENT.sub("", each.sql) for each in migrations("mysql"))
+    return {each["name"]: each["body"] for each in _TABLE.finditer(sql)}

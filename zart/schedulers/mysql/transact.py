@@ -21,17 +21,20 @@ from zart.schedulers.mysql.commit import commit
 from zart.schedulers.mysql.connections import Connections, Server
 from zart.schedulers.mysql.deliver import deliver
 from zart.schedulers.mysql.faults import NO_SAVEPOINT, UNSTORABLE, number_of, of_storage
-from zart.schedulers.mysql.inside import SAID, Said
+from zart.schedulers.mysql.inside import SAID
 from zart.schedulers.mysql.queries import Statement
 from zart.schedulers.mysql.start import start
 from zart.schedulers.mysql.talk import Talk
-from zart.schedulers.sql.again import Passing, Patience
+from zart.schedulers.sql.again import Patience
 from zart.schedulers.sql.guard import Guard, guard, watch
+from zart.schedulers.sql.inside import Said
 from zart.schedulers.sql.news import News
+from zart.schedulers.sql.outages import explained, told_from_an_outage
 
 T = TypeVar("T")
 Given: TypeAlias = "AsyncConnection | AsyncSession | Connection"
 
+_UNREACHABLE = (OSError, errors.MySQLError)
 _WHICH = "SELECT DATABASE(), @@hostname, @@port, @@datadir"
 """The same over every connection to one database of one server."""
 # A savepoint is gone with its transaction: whoever finds it is still in the same one.
@@ -81,7 +84,7 @@ class Bound:
         except UNSTORABLE as error:
             raise NotSupported(f"MySQL cannot store this: {error}; roll the transaction back") from error
         except Exception as error:
-            fault = explained(error, server)
+            fault = explained(error, of_storage, server.place)
             if fault is None:
                 raise
             raise fault from error
@@ -104,17 +107,6 @@ class Bound:
             raise ValueError("the connection is in no transaction, and commits each statement by itself; begin one on it first")
         SAID.set(Said(self._server.address, lambda: is_open(found) if transaction is None else transaction.is_active))
         return found
-
-
-def explained(error: BaseException, server: Server) -> StorageUnavailable | None:
-    """Return what to raise for a fault of storage inside a transaction; None when the data or the code is at fault.
-
-    Whatever might pass is told too: to try again is for whoever can repeat the whole transaction.
-    """
-    fault = error if isinstance(error, Passing) else of_storage(error, server.place)
-    if isinstance(fault, Passing):
-        return StorageUnavailable(f"{fault}; repeat the whole transaction")
-    return fault if isinstance(fault, StorageUnavailable) else None
 
 
 async def check_mark(talk: Talk, watching: Guard) -> None:
@@ -167,7 +159,7 @@ class Transactions:
             sound = False
             try:
                 try:
-                    async with self._told_from_an_outage(limit):
+                    async with told_from_an_outage(self._clock, limit, self._reach, _UNREACHABLE):
                         yield connection, self._bound(connection, news, watching)
                     watching.check()
                     await self._explain(check_mark(talk, watching))
@@ -227,22 +219,9 @@ class Transactions:
             raise fault from error
         return connection
 
-    @asynccontextmanager
-    async def _told_from_an_outage(self, limit: timedelta) -> AsyncIterator[None]:
-        """Tell a transaction that the server has ended for its idleness from an outage, which is nobody's failure."""
-        began = self._clock.monotonic()
-        try:
-            yield
-        except StorageUnavailable as error:
-            if self._clock.monotonic() - began < limit.total_seconds():
-                raise
-            try:
-                probe = await self._server.connect()
-            except (OSError, errors.MySQLError):
-                raise error from None
-            probe.close()
-            said = f"the transaction was idle for longer than {limit.total_seconds():g} s, and the server has ended it"
-            raise TimeoutError(f"{said}; do what takes time in a step of its own") from error
+    async def _reach(self) -> None:
+        probe = await self._server.connect()
+        probe.close()
 
     async def _commit(self, connection: AsyncConnection) -> None:
         """Commit.
@@ -258,14 +237,16 @@ class Transactions:
             cause = _cause(error)
             if isinstance(of_storage(cause, place), UNSTORABLE):
                 raise  # rolled back, and for the user to know
-            raise explained(cause, self._server) or StorageUnavailable(f"the COMMIT to {place} ended in {cause!r}") from error
+            raise explained(cause, of_storage, place) or StorageUnavailable(
+                f"the COMMIT to {place} ended in {cause!r}"
+            ) from error
 
     async def _explain(self, work: Awaitable[Any]) -> None:
         try:
             async with limited(self._clock, self._server.timeout, f"{self._server.place} did not answer in time"):
                 await work
         except (DBAPIError, OSError, errors.MySQLError) as error:
-            fault = explained(_cause(error), self._server)
+            fault = explained(_cause(error), of_storage, self._server.place)
             if fault is None:
                 raise
             raise fault from error

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Any
 
-import msgspec
 from attrs import define
 
 from zart.clock import Instant
@@ -11,6 +10,7 @@ from zart.errors import WorkerNotAlive
 from zart.records import Claim, Demand, Mail, StepRecord, Token
 from zart.schedulers.postgres.connections import Row, Talk
 from zart.schedulers.sql import damage, rows
+from zart.schedulers.sql.crashed import workers
 
 
 @define
@@ -65,7 +65,7 @@ def _sound(row: Row) -> Claim:
         payload=payload.decode(),
         attempt=attempt,
         crashes=crashes,
-        crashed_workers=tuple(msgspec.json.decode(crashed_workers)) if crashes else (),
+        crashed_workers=workers(crashed_workers) if crashes else (),
         scheduled_at=scheduled_at,
         deadline=deadline,
         steps=records(past or ()),

@@ -10,8 +10,9 @@ from attrs import define, field
 from zart.clock import Instant
 from zart.errors import NotSupported, StorageUnavailable
 from zart.schedulers.postgres.faults import of_storage
-from zart.schedulers.postgres.inside import is_inside, waits_for_itself
+from zart.schedulers.postgres.inside import is_inside
 from zart.schedulers.sql.again import Patience
+from zart.schedulers.sql.inside import waits_for_itself
 from zart.schedulers.sql.pool import Pool, Pools
 
 T = TypeVar("T")

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
-from zart.schedulers.sql.inside import Said, waits_for_itself
-
-__all__ = ["SAID", "Said", "is_inside", "still_open", "waits_for_itself"]
+from zart.schedulers.sql.inside import Said
 
 SAID: ContextVar[Said | None] = ContextVar("zart_postgres_said", default=None)
 """Where the code around has said something last: a DSN."""

@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import lru_cache
 from importlib import import_module
 from types import TracebackType
-from typing import Any, Protocol, Self, TypeVar
+from typing import Self, TypeVar
 
 import asyncpg
 
@@ -30,18 +30,9 @@ from zart.schedulers.postgres.verified import verified
 from zart.schedulers.postgres.wait import Waits
 from zart.schedulers.sql.again import Passing
 from zart.schedulers.sql.news import News
-from zart.schedulers.sql.server_scheduler import Dialect, ServerScheduler
+from zart.schedulers.sql.server_scheduler import Dialect, Engine, ServerScheduler, Transactions
 
 T = TypeVar("T")
-
-
-class Engine(Protocol):
-    """A SQLAlchemy `AsyncEngine`, as far as it is of interest."""
-
-    @property
-    def url(self) -> Any:
-        """Where it connects to, as a SQLAlchemy `URL`."""
-        ...
 
 
 class PostgresScheduler(ServerScheduler[Talk]):
@@ -210,11 +201,12 @@ class PostgresScheduler(ServerScheduler[Talk]):
     async def _find_mismatch(self, talk: Talk) -> str | None:
         return await self._schema.check(talk.connection)
 
-    def _open_transactions(self) -> Any:
+    def _open_transactions(self) -> Transactions:
         module = import_module("zart.schedulers.postgres.transact")
-        return module.Transactions(
+        opened: Transactions = module.Transactions(
             self._server, self._connections.queries, self._now, self._pool_size, self._signals.tell_within
         )
+        return opened
 
 
 def _dsn(url_or_engine: str | Engine) -> str:

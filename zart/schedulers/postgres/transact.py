@@ -20,15 +20,19 @@ from zart.schedulers.postgres.connections import Connection, Server, Talk
 from zart.schedulers.postgres.deliver import deliver
 from zart.schedulers.postgres.faults import UNSTORABLE, of_storage
 from zart.schedulers.postgres.identity import Identity, unwrapped
-from zart.schedulers.postgres.inside import SAID, Said, still_open
+from zart.schedulers.postgres.inside import SAID, still_open
 from zart.schedulers.postgres.start import start
-from zart.schedulers.sql.again import Passing, Patience
+from zart.schedulers.sql.again import Patience
 from zart.schedulers.sql.guard import Guard, guard, watch
+from zart.schedulers.sql.inside import Said
 from zart.schedulers.sql.news import News
+from zart.schedulers.sql.outages import explained, told_from_an_outage
 
 T = TypeVar("T")
 Given: TypeAlias = "AsyncConnection | AsyncSession | Connection"
 Told = Callable[[Talk, News], Awaitable[None]]
+
+_UNREACHABLE = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 
 
 @define
@@ -82,7 +86,7 @@ class Bound:
         except UNSTORABLE as error:
             raise NotSupported(f"PostgreSQL cannot store this: {error}; roll the transaction back") from error
         except Exception as error:
-            fault = explained(error, self._server)
+            fault = explained(error, of_storage, self._server.place)
             if fault is None:
                 raise
             raise fault from error
@@ -108,17 +112,6 @@ class Bound:
             raise ValueError("the connection is in no transaction; use it inside `async with connection.transaction()`")
         SAID.set(Said(self._server.dsn, is_open))
         return found
-
-
-def explained(error: BaseException, server: Server) -> StorageUnavailable | None:
-    """Return what to raise for a fault of storage inside a transaction; None when the data or the code is at fault.
-
-    Whatever might pass is told too: to try again is for whoever can repeat the whole transaction.
-    """
-    fault = of_storage(error, server.place)
-    if isinstance(fault, Passing):
-        return StorageUnavailable(f"{fault}; repeat the whole transaction")
-    return fault if isinstance(fault, StorageUnavailable) else None
 
 
 @define
@@ -163,7 +156,7 @@ class Transactions:
             sound = False
             try:
                 try:
-                    async with self._told_from_an_outage(limit):
+                    async with told_from_an_outage(self._clock, limit, self._reach, _UNREACHABLE):
                         yield connection, Bound(connection, self._server, self._queries, self._now, told, None, watching, path)
                     watching.check()
                 except (StorageUnavailable, TimeoutError) as error:
@@ -229,7 +222,7 @@ class Transactions:
         watching.check()
         try:
             is_same = await self._is_same(raw, number)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+        except (*_UNREACHABLE, TimeoutError):
             return
         if not is_same:
             raise watching.refuse("and began another") from error
@@ -261,22 +254,10 @@ class Transactions:
                     await connection.invalidate()
                 await connection.close()
 
-    @asynccontextmanager
-    async def _told_from_an_outage(self, limit: timedelta) -> AsyncIterator[None]:
-        """Tell a transaction that the server has ended for its idleness from an outage, which is nobody's failure."""
-        began = self._clock.monotonic()
-        try:
-            yield
-        except StorageUnavailable as error:
-            if self._clock.monotonic() - began < limit.total_seconds():
-                raise
-            try:  # not from the engine, whose connections may all be held by transactions that idle
-                probe = await self._server.connect(name="zart transaction")
-            except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
-                raise error from None
-            probe.terminate()
-            said = f"the transaction was idle for longer than {limit.total_seconds():g} s, and the server has ended it"
-            raise TimeoutError(f"{said}; do what takes time in a step of its own") from error
+    async def _reach(self) -> None:
+        """Connect, but not from the engine, whose connections may all be held by transactions that idle."""
+        probe = await self._server.connect(name="zart transaction")
+        probe.terminate()
 
     async def _commit(self, connection: AsyncConnection) -> None:
         """Commit.
@@ -289,7 +270,7 @@ class Transactions:
                 await connection.commit()
         except Exception as error:
             cause = _cause(error)
-            fault = explained(cause, self._server)
+            fault = explained(cause, of_storage, self._server.place)
             if isinstance(cause, asyncpg.PostgresError) and (fault is None or _is_refusal(cause)):
                 raise  # rolled back, and for the user to know
             raise fault or StorageUnavailable(f"the COMMIT to {self._server.place} ended in {cause!r}") from error

@@ -7,12 +7,12 @@ show, what there is with the rest in words. Texts may come as bytes, as columns 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
-import msgspec
 from attrs import define, field
 
 from zart.clock import Instant
 from zart.payloads import UNREADABLE
 from zart.records import Claim, Execution, History, Mail, StepRecord, Token
+from zart.schedulers.sql.crashed import workers
 from zart.status import ExecutionStatus, Phase, StepKind
 
 T = TypeVar("T")
@@ -58,9 +58,26 @@ class Damage:
         return None if stored is None else self.read(what, lambda: _number(stored), None)
 
     def record(self, row: Sequence[Any]) -> StepRecord:
-        """Return a step record; one that cannot be read keeps its number, and says nothing."""
+        """Return a step record; one that cannot be read keeps its number, if that is one, and says nothing."""
         seq, *_ = row
-        return self.read(f"record {seq}", lambda: _record(row), StepRecord(seq, "", StepKind.BODY, Phase.ATTEMPT, ok=False))
+        silent = StepRecord(seq if isinstance(seq, int) else 0, "", StepKind.BODY, Phase.ATTEMPT, ok=False)
+        return self.read(f"record {legible(seq)}", lambda: _record(row), silent)
+
+    def letter(self, row: Sequence[Any]) -> Mail:
+        """Return one event of a mailbox; in place of what no wait can have a text that none can decode.
+
+        Only its numbers are counted as damage: a payload that cannot be read is set aside, and the wait goes on.
+        """
+        seq, name, payload, at = row
+        its = Damage()
+        numbers = its.number(f"the number of event {legible(name)!r}", seq), its.number(f"when event {legible(seq)} came", at)
+        self._found += its._found
+        said = its.said
+        try:
+            told = text(payload) if said is None else f"{UNREADABLE}{said}"
+        except (ValueError, TypeError) as error:
+            told = f"{UNREADABLE}{error}"
+        return Mail(numbers[0], legible(name), told, numbers[1])
 
 
 def claim(row: Sequence[Any], steps: Iterable[Sequence[Any]], mail: Iterable[Sequence[Any]], now: Instant) -> Claim:
@@ -71,20 +88,21 @@ def claim(row: Sequence[Any], steps: Iterable[Sequence[Any]], mail: Iterable[Seq
     """
     key, execution_id, run, fence, task, queue, payload, trace, attempt, crashes, crashed, scheduled_at, deadline = row
     damage = Damage()
-    letters = [letter(each) for each in mail]
+    # In the order of their numbers: one that has lost its own stands before the others.
+    letters = sorted((damage.letter(each) for each in mail), key=lambda each: each.seq)
+    records = sorted((damage.record(each) for each in steps), key=lambda each: each.seq)
     nobody: tuple[str, ...] = ()
-    workers = damage.read("the workers that died over it", lambda: _workers(crashed), nobody) if crashes else nobody
     return Claim(
-        token=Token(legible(execution_id), run, key, fence),
+        token=Token(legible(execution_id), damage.number("its run", run), key, fence),
         task=legible(task),
         queue=legible(queue),
         payload=damage.words("its input", payload),
-        attempt=attempt,
-        crashes=crashes,
-        crashed_workers=workers,
-        scheduled_at=scheduled_at,
-        deadline=deadline,
-        steps=[damage.record(each) for each in steps],
+        attempt=damage.number("its attempt", attempt),
+        crashes=damage.number("its crashes", crashes),
+        crashed_workers=damage.read("the workers that died over it", lambda: workers(crashed), nobody) if crashes else nobody,
+        scheduled_at=damage.number("when it was due first", scheduled_at),
+        deadline=damage.number_if_any("its deadline", deadline),
+        steps=records,
         mail=letters,
         seen=letters[-1].seq if letters else 0,
         now=now,
@@ -104,7 +122,7 @@ def execution(row: Sequence[Any]) -> Execution:
     nobody: tuple[str, ...] = ()
     return Execution(
         legible(execution_id),
-        run,
+        damage.number("its run", run),
         legible(task),
         legible(queue),
         damage.read("its status", lambda: ExecutionStatus(text(status)), ExecutionStatus.WAITING),
@@ -114,7 +132,7 @@ def execution(row: Sequence[Any]) -> Execution:
         damage.number("its fence", fence),
         None if worker is None else legible(worker),
         damage.number("its crashes", crashes),
-        damage.read("the workers that died over it", lambda: _workers(crashed), nobody),
+        damage.read("the workers that died over it", lambda: workers(crashed), nobody),
         None if reason is None else damage.read("its reason", lambda: text(reason), legible(reason)),
         damage.number("when it was created", created_at),
         damage.number("when it was due first", scheduled_at),
@@ -128,19 +146,15 @@ def execution(row: Sequence[Any]) -> Execution:
     )
 
 
-def history(steps: Iterable[Sequence[Any]], mail: Sequence[Mail]) -> History:
-    """Return a history of which records cannot be read."""
+def history(steps: Iterable[Sequence[Any]], mail: Iterable[Sequence[Any]]) -> History:
+    """Return a history of which records, or numbers of its mail, cannot be read."""
     damage = Damage()
-    return History([damage.record(each) for each in steps], mail, damage.said)
+    return History([damage.record(each) for each in steps], [damage.letter(each) for each in mail], damage.said)
 
 
 def letter(row: Sequence[Any]) -> Mail:
-    """Return one event of a mailbox; in place of a payload that cannot be read, a text that no wait can decode."""
-    seq, name, payload, at = row
-    try:
-        return Mail(seq, legible(name), text(payload), at)
-    except (ValueError, TypeError) as error:
-        return Mail(seq, legible(name), f"{UNREADABLE}{error}", at)
+    """Return one event of a mailbox; in place of what cannot be read, a text that no wait can decode."""
+    return Damage().letter(row)
 
 
 def text(stored: Any) -> str:
@@ -166,14 +180,11 @@ def _record(row: Sequence[Any]) -> StepRecord:
     seq, name, kind, phase, ok, payload, *rest = row
     told = None if payload is None else text(payload)
     numbers = [None if each is None else _number(each) for each in rest]
-    return StepRecord(seq, text(name), StepKind(text(kind)), Phase(text(phase)), bool(ok), told, *numbers)  # type: ignore[arg-type] # none is None where it may not
+    told_of = StepKind(text(kind)), Phase(text(phase)), bool(_number(ok)), told
+    return StepRecord(_number(seq), text(name), *told_of, *numbers)  # type: ignore[arg-type] # none is None where it may not
 
 
 def _number(stored: Any) -> int:
     if isinstance(stored, int):
         return stored
-    raise TypeError(f"{stored!r} is no whole number")
-
-
-def _workers(stored: Any) -> tuple[str, ...]:
-    return tuple(msgspec.json.decode(text(stored), type=list[str]))
+    raise TypeError(f"{stored.decode(errors='backslashreplace') if isinstance(stored, bytes) else stored!r} is no whole number")

@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from attrs import fields
 
-from zart.records import Execution, History, Mail, StepRecord
+from zart.records import Execution, History, StepRecord
 from zart.schedulers.sql import damage
+from zart.schedulers.sql.crashed import workers
 from zart.status import ExecutionStatus, Phase, StepKind
 
 _STATUSES = {status.value: status for status in ExecutionStatus}
@@ -34,6 +34,7 @@ _STEP_TYPES: list[type | tuple[type, ...]] = [
     *(int, str, str, str, int, (str, type(None)), int),
     *((int, type(None)), (int, type(None)), (int, type(None)), int),
 ]
+_MAIL_TYPES: list[type] = [int, object, object, int]  # its texts say it themselves
 
 
 def execution(row: Sequence[Any]) -> Execution:
@@ -42,7 +43,7 @@ def execution(row: Sequence[Any]) -> Execution:
     try:
         _check(columns, _TYPES)
         columns[_STATUS] = _STATUSES[columns[_STATUS]]
-        columns[_CRASHED_WORKERS] = tuple(msgspec.json.decode(columns[_CRASHED_WORKERS], type=list[str]))
+        columns[_CRASHED_WORKERS] = workers(columns[_CRASHED_WORKERS])
         columns[_SERVED] = bool(columns[_SERVED])
         return Execution(*columns)
     except Exception:  # noqa: BLE001 # something of it cannot be read, and is now looked for
@@ -51,13 +52,15 @@ def execution(row: Sequence[Any]) -> Execution:
 
 def history(steps: Sequence[Sequence[Any]], letters: Iterable[Sequence[Any]]) -> History:
     """Return the records and mail of a run, with what of them cannot be read in words."""
-    told = [damage.letter(each) for each in letters]
+    mail = list(letters)
     try:
         for each in steps:
             _check(each, _STEP_TYPES)
-        return History([record(each) for each in steps], told)
+        for each in mail:
+            _check(each, _MAIL_TYPES)
+        return History([record(each) for each in steps], [damage.letter(each) for each in mail])
     except Exception:  # noqa: BLE001 # as above
-        return damage.history(steps, told)
+        return damage.history(steps, mail)
 
 
 def counts(found: Iterable[Sequence[Any]]) -> Mapping[ExecutionStatus, int]:
@@ -69,11 +72,6 @@ def record(row: Sequence[Any]) -> StepRecord:
     """Return a step record."""
     seq, name, kind, phase, ok, *rest = row
     return StepRecord(seq, name, _KINDS[kind], _PHASES[phase], bool(ok), *rest)
-
-
-def mail(row: Sequence[Any]) -> Mail:
-    """Return one event of a mailbox."""
-    return Mail(*row)
 
 
 def _check(columns: Sequence[Any], types: Sequence[type | tuple[type, ...]]) -> None:

@@ -6,7 +6,7 @@ are the dialects' own: there every call counts.
 
 from abc import abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -66,6 +66,31 @@ class Schema(Protocol):
         ...
 
 
+class Engine(Protocol):
+    """A SQLAlchemy `AsyncEngine`, as far as it is of interest."""
+
+    @property
+    def url(self) -> Any:
+        """Where it connects to, as a SQLAlchemy `URL`."""
+        ...
+
+
+class Transactions(Protocol):
+    """What opens transactions, and speaks within those of others."""
+
+    def begin(self, limit: timedelta, news: News) -> AbstractAsyncContextManager[tuple[Any, Bound]]:
+        """Open one, and commit it at the end; what it has made happen is put into `news`."""
+        ...
+
+    def bind(self, connection: Any) -> Bound:
+        """Return what speaks within the transaction of a connection."""
+        ...
+
+    async def close(self) -> None:
+        """Close its connections."""
+        ...
+
+
 @frozen
 class Dialect(Generic[K]):
     """How operations are said to a kind of server."""
@@ -93,7 +118,7 @@ class ServerScheduler(Inspected, Generic[K]):
     _readers: Connections[K]
     _schema: Schema
     _waits: ServerWaits
-    _transactions: Any = None
+    _transactions: Transactions | None = None
     _mismatch: str | None = None
 
     def __repr__(self) -> str:
@@ -167,7 +192,10 @@ class ServerScheduler(Inspected, Generic[K]):
 
     async def beat(self, beat: WorkerBeat) -> BeatReply:
         """Register or renew a worker, and take over from the dead. May be called from a thread and loop of its own."""
-        return await self._run(lambda talk, news: self._dialect.beat(talk, beat, news))
+        reply = await self._run(lambda talk, news: self._dialect.beat(talk, beat, news))
+        if beat.leaving or not reply.alive:
+            self._waits.forget(beat.worker)
+        return reply
 
     async def commit(self, commits: Sequence[Commit]) -> Sequence[Committed]:
         """Write what workers have to say."""
@@ -198,8 +226,7 @@ class ServerScheduler(Inspected, Generic[K]):
             TypeError: none of these.
         """
         self._check_usable()
-        bound: Bound = self._transacting().bind(connection)
-        return bound
+        return self._transacting().bind(connection)
 
     @asynccontextmanager
     async def transaction(self, limit: timedelta) -> AsyncIterator[tuple[Any, Bound]]:
@@ -261,7 +288,7 @@ class ServerScheduler(Inspected, Generic[K]):
         """Say what is wrong with the schema, if migrating can mend it."""
 
     @abstractmethod
-    def _open_transactions(self) -> Any:
+    def _open_transactions(self) -> Transactions:
         """Return what opens transactions. To import SQLAlchemy takes longer than most commands: it is done here first."""
 
     # -----------------------------------------------------------------------------------------------------------------
@@ -272,7 +299,7 @@ class ServerScheduler(Inspected, Generic[K]):
         except self._dialect.unstorable as error:
             raise NotSupported(f"{self._dialect.name} cannot store this: {error}; nothing of the call was written") from error
 
-    def _transacting(self) -> Any:
+    def _transacting(self) -> Transactions:
         if self._transactions is None:
             self._transactions = self._open_transactions()
         return self._transactions

@@ -74,6 +74,12 @@ class ServerWaits(Waits):
             if changes == self._changes and len(handed.claims) < enough:
                 self._outlooks[demand.worker] = Sight.of(demand, handed.due_at, news)
 
+    def forget(self, worker: str) -> None:
+        """Forget a worker that is no more."""
+        super().forget(worker)
+        with self._lock:
+            self._untold.pop(worker, None)
+
     def _was_called(self, worker: str) -> bool:
         called = self._untold.get(worker, False)
         if called:

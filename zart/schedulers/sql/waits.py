@@ -79,6 +79,12 @@ class Waits(ABC):
         """Stop looking."""
         await self._errand.end()
 
+    def forget(self, worker: str) -> None:
+        """Forget a worker that is no more: an identity never comes back."""
+        with self._lock:
+            self._outlooks.pop(worker, None)
+            self._told_news.pop(worker, None)
+
     # ---- what a storage does in its own way -------------------------------------------------------------------------
 
     @abstractmethod

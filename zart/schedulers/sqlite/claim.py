@@ -1,15 +1,19 @@
 """Handing out due executions from SQLite (rule 2)."""
 
+import json
+import re
 import sqlite3
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
+import msgspec
 from attrs import define
 
 from zart.clock import Instant
 from zart.errors import WorkerNotAlive
 from zart.records import Claim, Demand, Mail, Token
 from zart.schedulers.sql import damage, rows
+from zart.schedulers.sql.crashed import workers
 from zart.schedulers.sqlite.faults import of_storage
 from zart.schedulers.sqlite.queries import from_json, statements, to_json
 from zart.schedulers.sqlite.writer import Batch, Job, Unsettled
@@ -17,6 +21,16 @@ from zart.schedulers.sqlite.writer import Batch, Job, Unsettled
 _SQL = statements("claim")
 Rows = list[Sequence[Any]]
 PEEK = _SQL["peek"].sql
+
+# What stands in sound rows, after the key: SQLite keeps anything anywhere. To be told while it reads costs msgspec nothing.
+_Execution: TypeAlias = tuple[int, str, int, int, str, str, str, str | None, int, int, str, int, int | None]
+_Step: TypeAlias = tuple[int, int, str, str, str, int, str | None, int, int | None, int | None, int | None, int]
+_Letter: TypeAlias = tuple[int, int, str, str, int]
+_EXECUTIONS: msgspec.json.Decoder[list[_Execution]] = msgspec.json.Decoder(list[_Execution])
+_STEPS: msgspec.json.Decoder[list[_Step]] = msgspec.json.Decoder(list[_Step])
+_MAIL: msgspec.json.Decoder[list[_Letter]] = msgspec.json.Decoder(list[_Letter])
+_INFINITY = re.compile(r'("(?:[^"\\]|\\.)*")|\bInf\b')
+"""An infinite number in SQLite's JSON, and texts, in which it is none."""
 
 
 def asked(demand: Demand) -> dict[str, Any]:
@@ -51,34 +65,39 @@ class Handed:
     def claims(self) -> list[Claim]:
         """What was handed out, made anew at each look."""
         if self.bare:
-            return [damage.claim(_given(row), steps, mail, self.now) for row, steps, mail in self.bare]
-        steps: dict[int, Rows] = {}
-        for key, *row in from_json(self.steps):
-            steps.setdefault(key, []).append(row)
-        mail = mail_by_key(self.mail)
-        return [self._claim(row, steps.get(row[0], []), mail.get(row[0], ())) for row in from_json(self.executions)]
+            return [damage.claim(row, steps, mail, self.now) for row, steps, mail in self.bare]
+        try:
+            steps, mail = _by_key(_STEPS.decode(self.steps)), _by_key(_MAIL.decode(self.mail))
+            return [
+                self._claim(row, steps.get(row[0], ()), mail.get(row[0], ())) for row in _EXECUTIONS.decode(self.executions)
+            ]
+        except msgspec.DecodeError:  # a column of one of them holds a value of another type
+            steps, mail = _by_key(_anything(self.steps)), _by_key(_anything(self.mail))
+            return [
+                damage.claim(row, steps.get(row[0], ()), mail.get(row[0], ()), self.now) for row in _anything(self.executions)
+            ]
 
-    def _claim(self, row: Sequence[Any], steps: Rows, mail: Sequence[Mail]) -> Claim:
+    def _claim(self, row: Sequence[Any], steps: Sequence[Sequence[Any]], letters: Sequence[Sequence[Any]]) -> Claim:
         key, execution_id, run, fence, task, queue, payload, trace, attempt, crashes, crashed, scheduled_at, deadline = row
         try:
             return Claim(
-                token=Token(execution_id, run, key, fence + 1),
+                token=Token(execution_id, run, key, fence),
                 task=task,
                 queue=queue,
                 payload=payload,
                 attempt=attempt,
                 crashes=crashes,
-                crashed_workers=tuple(from_json(crashed)) if crashes else (),
+                crashed_workers=workers(crashed) if crashes else (),
                 scheduled_at=scheduled_at,
                 deadline=deadline,
                 steps=[rows.record(each) for each in steps],
-                mail=mail,
-                seen=mail[-1].seq if mail else 0,
+                mail=[Mail(*each) for each in letters] if letters else (),
+                seen=letters[-1][0] if letters else 0,
                 now=self.now,
                 trace=trace,
             )
         except Exception:  # noqa: BLE001 # something of it cannot be read, and is now looked for
-            return damage.claim(_given(row), steps, [(each.seq, each.name, each.payload, each.at) for each in mail], self.now)
+            return damage.claim(row, steps, letters, self.now)
 
 
 @define
@@ -100,6 +119,7 @@ class ClaimJob(Job[Handed]):
         demand, now = self.demand, batch.now
         told = asked(demand) | {"tasks": to_json(list(demand.tasks.items())), "now": now}
         (lease_until, news, number, due_at, taken, *found), is_whole = _find(batch, told, max(demand.limit, 0))
+        due_at = whole_number(due_at)
         if lease_until is None or lease_until <= now:
             raise WorkerNotAlive(
                 f"worker {demand.worker!r} is not registered, was declared dead or let its lease pass; "
@@ -133,15 +153,15 @@ def _find(batch: Batch, told: dict[str, Any], limit: int) -> tuple[tuple[Any, ..
 
 
 def _of_a_row(error: sqlite3.OperationalError) -> bool:
-    """Whether what is wrong is that a column holds what is no text."""
+    """Whether what is wrong is that a column holds what JSON cannot."""
     return of_storage(error, "") is None
 
 
 def _bare(batch: Batch, key: int, deadline: Instant | None) -> tuple[Sequence[Any], Rows, Rows]:
     """Return an execution with its records and mail as the columns hold them."""
-    asked = {"key": key, "seen": 0}
+    asked = {"key": key, "seen": 0, "now": batch.now, "deadline": deadline}
     (row,), steps, mail = (_as_bytes(batch, name, asked) for name in ("bare", "bare_steps", "bare_mail"))
-    return [*row, deadline], steps, mail
+    return row, steps, mail
 
 
 def _as_bytes(batch: Batch, name: str, asked: dict[str, Any]) -> Rows:
@@ -152,10 +172,22 @@ def _as_bytes(batch: Batch, name: str, asked: dict[str, Any]) -> Rows:
         batch.connection.text_factory = str
 
 
-def _given(row: Sequence[Any]) -> Sequence[Any]:
-    """Return an execution's row with the fence that it was given."""
-    key, execution_id, run, fence, *rest = row
-    return [key, execution_id, run, fence + 1, *rest]
+def _by_key(found: Iterable[Sequence[Any]]) -> dict[int, Rows]:
+    """Return what stands behind a key in rows, in order."""
+    by_key: dict[int, Rows] = {}
+    for key, *row in found:
+        by_key.setdefault(key, []).append(row)
+    return by_key
+
+
+def _anything(text: str) -> Any:
+    """Return what a statement selected as one text, whatever it is."""
+    return json.loads(_INFINITY.sub(lambda found: found[1] or "Infinity", text))
+
+
+def whole_number(due_at: Any) -> Instant | None:
+    """Return when something is due, if that can be read; what is due at no time is never handed out."""
+    return due_at if isinstance(due_at, int) else None
 
 
 def mail_past(batch: Batch, sql: str, seen: Sequence[tuple[int, int]]) -> dict[int, list[Mail]]:
@@ -163,18 +195,13 @@ def mail_past(batch: Batch, sql: str, seen: Sequence[tuple[int, int]]) -> dict[i
     if not seen:
         return {}
     try:
-        return mail_by_key(batch.json(sql, {"asked": to_json(seen)}))
+        found = _by_key(_MAIL.decode(batch.json(sql, {"asked": to_json(seen)})))
+        return {key: [Mail(*row) for row in letters] for key, letters in found.items()}
+    except msgspec.DecodeError:
+        pass
     except sqlite3.OperationalError as error:
         if not _of_a_row(error):
             raise
     return {
         key: [damage.letter(row) for row in _as_bytes(batch, "bare_mail", {"key": key, "seen": last})] for key, last in seen
     }
-
-
-def mail_by_key(text: str) -> dict[int, list[Mail]]:
-    """Return mail from its JSON, in order."""
-    by_key: dict[int, list[Mail]] = {}
-    for key, *row in from_json(text):
-        by_key.setdefault(key, []).append(rows.mail(row))
-    return by_key

@@ -187,7 +187,10 @@ class SqliteScheduler(Inspected):
 
     async def beat(self, beat: WorkerBeat) -> BeatReply:
         """Register or renew a worker, and take over from the dead. May be called from a thread and loop of its own."""
-        return await self._submit(Beat(beat))
+        reply = await self._submit(Beat(beat))
+        if beat.leaving or not reply.alive:
+            self._waits.forget(beat.worker)
+        return reply
 
     async def claim(self, demand: Demand) -> Sequence[Claim]:
         """Hand out due executions.

@@ -19,7 +19,7 @@ from zart.clock import Instant, Micros, instant, pause
 from zart.errors import SchedulerError
 from zart.records import Demand
 from zart.schedulers.sql import waits
-from zart.schedulers.sqlite.claim import PEEK, Handed, asked
+from zart.schedulers.sqlite.claim import PEEK, Handed, asked, whole_number
 from zart.schedulers.sqlite.queries import from_json, statements
 from zart.schedulers.sqlite.reader import Reader
 from zart.schedulers.sqlite.writer import Batch
@@ -78,7 +78,7 @@ class Waits(waits.Waits):
     async def _find(self, demand: Demand) -> tuple[Instant | None, int | None]:
         parameters = asked(demand)
         _, news, due_at = await self._reader.call(lambda connection: connection.execute(PEEK, parameters).fetchone())
-        return due_at, news
+        return whole_number(due_at), news
 
     async def _ended(self, ids: Collection[str]) -> list[str]:
         chunks = list(_ENDED.chunks(list(enumerate(ids, 1))))

@@ -74,6 +74,9 @@ UPDATE zart_executions SET due_at = due_at WHERE FALSE
 -- name: may_insert_steps
 INSERT INTO zart_steps SELECT * FROM zart_steps WHERE FALSE
 
+-- name: may_update_steps
+UPDATE zart_steps SET seq = seq WHERE FALSE
+
 -- name: may_insert_mail
 INSERT INTO zart_mail SELECT * FROM zart_mail WHERE FALSE
 
@@ -94,3 +97,6 @@ DELETE FROM zart_worker_tasks WHERE FALSE
 
 -- name: may_insert_settings
 INSERT INTO zart_settings SELECT * FROM zart_settings WHERE FALSE
+
+-- name: may_update_settings
+UPDATE zart_settings SET value = value WHERE FALSE

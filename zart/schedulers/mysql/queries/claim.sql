@@ -19,6 +19,7 @@ ORDER BY due_at, `key` LIMIT :most)
 SELECT :now, lease_until FROM zart_workers WHERE id = :worker AND state = 'alive' LOCK IN SHARE MODE
 
 -- name: lock
+-- The places of some columns are named in claim.py.
 SELECT
     `key`, id, run, fence, task, queue, payload, attempt, crashes, crashed_workers, scheduled_at, deadline, due_at, started_at, mail,
     trace

@@ -1,7 +1,7 @@
 -- wait: what there is to do, and what has ended. Reads only; for the work itself see `line` in claim.sql.
 
 -- name: worker
--- Now, and the worker's news; no row where there is no such worker.
+-- Now, and the worker's news; NULL where there is no such worker.
 SELECT :now, (SELECT news FROM zart_workers WHERE id = :worker)
 
 -- name: ended

@@ -30,9 +30,10 @@ FROM (
 
 -- name: find
 -- Until when the worker's lease holds (NULL: not alive), its news, how many executions it may take now, and when the next of those that
--- are left is due; of the executions to take, those due longest first: what `take` is to be told, they themselves, and all records
--- and all mail of those that have a past, each in order. `tasks` holds pairs of name and deadline length. Without `whole`, what stands
--- in payloads is left out: one that is no text fails the statement.
+-- are left is due; of the executions to take, those due longest first: what `take` is to be told, they themselves with the fence that
+-- `take` gives them, and all records and all mail of those that have a past, each in order. `tasks` holds pairs of name and deadline
+-- length. Without `whole`, what stands in the columns is left out: what JSON cannot hold fails the statement. What `take` is told must
+-- be there for all, so it is cast: a column may hold anything, whatever its type.
 WITH place (queue, task, length) AS MATERIALIZED (
     SELECT queues.value, json_extract(tasks.value, '$[0]'), json_extract(tasks.value, '$[1]')
     FROM json_each(:queues) AS queues CROSS JOIN json_each(:tasks) AS tasks
@@ -89,12 +90,15 @@ SELECT (
         FROM place WHERE :suspects > 0
     )
 ), (
-    SELECT json_group_array(json_array(each.key, each.fence, each.mail, coalesce(each.deadline, each.scheduled_at + chosen.length)))
+    SELECT json_group_array(json_array(
+        each.key, CAST(each.fence AS INTEGER), CAST(each.mail AS INTEGER), CAST(each.scheduled_at AS INTEGER) + chosen.length
+    ))
     FROM chosen CROSS JOIN zart_executions AS each ON each.key = chosen.key
 ), (
     SELECT json_group_array(json_array(
-        each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.trace, each.attempt, each.crashes,
-        each.crashed_workers, each.scheduled_at, coalesce(each.deadline, each.scheduled_at + chosen.length)
+        each.key, each.id, each.run, iif(typeof(each.fence) = 'integer', each.fence + 1, :now), each.task, each.queue, each.payload,
+        each.trace, each.attempt, each.crashes, each.crashed_workers, each.scheduled_at,
+        coalesce(each.deadline, each.scheduled_at + chosen.length)
     ))
     FROM chosen CROSS JOIN zart_executions AS each ON each.key = chosen.key
     WHERE :whole
@@ -116,8 +120,11 @@ SELECT (
 )
 
 -- name: bare
--- One execution as it stands; `bare_steps` and `bare_mail` are its records and mail, one to a row.
-SELECT key, id, run, fence, task, queue, payload, trace, attempt, crashes, crashed_workers, scheduled_at
+-- One execution as it stands, but for the fence and the deadline that `take` gives it; `bare_steps` and `bare_mail` are its records and
+-- mail, one to a row.
+SELECT
+    key, id, run, iif(typeof(fence) = 'integer', fence + 1, :now), task, queue, payload, trace, attempt, crashes, crashed_workers,
+    scheduled_at, coalesce(deadline, :deadline)
 FROM zart_executions WHERE key = :key
 
 -- name: bare_steps
@@ -128,21 +135,22 @@ SELECT seq, name, payload, at FROM zart_mail WHERE key = :key AND seq > :seen OR
 
 -- name: take
 -- `taken` is what `find` has said, `number` how many it holds. Whoever claims, cancels or takes over raises the fence, whoever delivers
--- counts the mail up: what has the same of both is as it was found.
+-- counts the mail up: what has the same of both is as it was found. A fence that is no number is made one that no token ever had.
 UPDATE zart_executions SET
     status = 'running',
     worker = :worker,
-    fence = fence + 1,
+    fence = iif(typeof(fence) = 'integer', fence + 1, :now),
     due_at = NULL,
     started_at = coalesce(started_at, :now),
     claimed_at = :now,
-    deadline = json_extract(taken.value, '$[3]')
+    deadline = coalesce(deadline, json_extract(taken.value, '$[3]'))
 FROM json_each(:taken) AS taken
 WHERE zart_executions.key = json_extract(taken.value, '$[0]')
     AND :number = (
         SELECT count(*)
         FROM json_each(:taken) AS found CROSS JOIN zart_executions AS each
-            ON each.key = json_extract(found.value, '$[0]') AND each.fence = json_extract(found.value, '$[1]')
-                AND each.mail = json_extract(found.value, '$[2]') AND each.due_at IS NOT NULL
+            ON each.key = json_extract(found.value, '$[0]')
+                AND CAST(each.fence AS INTEGER) = json_extract(found.value, '$[1]')
+                AND CAST(each.mail AS INTEGER) = json_extract(found.value, '$[2]') AND each.due_at IS NOT NULL
     )
     AND EXISTS (SELECT 1 FROM zart_workers WHERE id = :worker AND state = 'alive' AND lease_until > :now)

@@ -79,7 +79,10 @@ END;
 INSERT INTO zart_words VALUES /*rows*/ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: states
-SELECT json_group_array(json_array(each.key, each.fence, each.status, each.mail, each.crashes))
+-- Cast: what one of them holds must not keep the others from being read.
+SELECT json_group_array(json_array(
+    each.key, CAST(each.fence AS INTEGER), each.status, CAST(each.mail AS INTEGER), CAST(each.crashes AS INTEGER)
+))
 FROM json_each(:keys) AS keys CROSS JOIN zart_executions AS each ON each.key = keys.value
 
 -- name: present
