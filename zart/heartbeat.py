@@ -155,7 +155,7 @@ class Pulse:
 
     def _watch(self) -> bool:
         """Look after the loop; say whether it deserves another beat."""
-        # By a question that it has not answered, not by the time since the last answer: that passes while storage is slow, too, or
+        # By a question that it has not answered, not by the time since its last answer: that passes, too, while storage is slow or
         # the whole process stands still.
         now, asked = self._clock.monotonic(), self._asked
         if asked is None:
