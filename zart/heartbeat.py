@@ -155,8 +155,8 @@ class Pulse:
 
     def _watch(self) -> bool:
         """Look after the loop; say whether it deserves another beat."""
-        # By a question that it has not answered, not by the time since its last answer: that passes, too, while storage is slow or
-        # the whole process stands still.
+        # By a question that it has not answered, not by the time since its last answer: that passes, too, while storage is
+        # slow or the whole process stands still.
         now, asked = self._clock.monotonic(), self._asked
         if asked is None:
             asked = self._asked = now
