@@ -6,7 +6,7 @@ import pytest
 
 from tests.servers.mariadb import MariaDbServer, MySqlServer
 from tests.servers.postgres import PostgresServer, installed
-from tests.servers.present import SERVERS, need, told
+from tests.servers.present import SERVERS, need, newest_postgres, told
 
 
 def pytest_report_header() -> str:
@@ -15,7 +15,10 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out MySQL itself where it is not installed: MariaDB speaks for the same backend, and the header says so."""
+    """Leave out what wants MySQL itself where that is not installed: MariaDB speaks for the same backend.
+
+    The header says so, and the report counts them as deselected. A `ZART_MYSQLD` that names no MySQL server ends the run.
+    """
     if SERVERS["MySQL"]():
         return
     left_out = [each for each in items if _wants_mysql(each)]
@@ -34,7 +37,7 @@ def _wants_mysql(item: pytest.Item) -> bool:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """Yield the newest PostgreSQL that there is."""
-    with PostgresServer(installed()["18"]) as server:
+    with PostgresServer(newest_postgres()) as server:
         yield server
 
 

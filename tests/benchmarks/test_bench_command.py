@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.servers.mariadb import MariaDbServer
-from tests.servers.postgres import PostgresServer, installed
+from tests.servers.postgres import PostgresServer
+from tests.servers.present import newest_postgres
 from zart import DurableScheduler, connect
 from zart.cli.app import run
 from zart.cli.bench.ground import ground
@@ -108,7 +109,7 @@ async def test_the_file_is_removed_when_measuring_fails(tmp_path: Path) -> None:
 @pytest.mark.timeout(180)
 def test_on_a_server_it_works_in_a_schema_of_its_own_and_removes_it(bench: Bench) -> None:
     schemas = "SELECT nspname FROM pg_namespace ORDER BY 1"
-    with PostgresServer(next(iter(installed().values()))) as server:
+    with PostgresServer(newest_postgres()) as server:
         before = server.run(schemas)
         left, out, err = bench(server.dsn, "--seconds", "0.1", "--concurrency", "30", "--json")
         assert left == Exit.DONE, err
@@ -119,7 +120,7 @@ def test_on_a_server_it_works_in_a_schema_of_its_own_and_removes_it(bench: Bench
 
 @pytest.mark.timeout(180)
 async def test_a_server_that_goes_away_leaves_a_word_about_the_schema() -> None:
-    with PostgresServer(next(iter(installed().values()))) as server:
+    with PostgresServer(newest_postgres()) as server:
         measuring = ground(server.dsn)
         await measuring.__aenter__()
         server.stop()

@@ -20,7 +20,8 @@ from tests.chaos.ground import PostgresGround
 from tests.chaos.ledger import Ledger
 from tests.chaos.nemesis import Tally
 from tests.chaos.storm import Verdict, keep, records_of, see_end, start_all
-from tests.servers.postgres import PostgresServer, installed
+from tests.servers.postgres import PostgresServer
+from tests.servers.present import newest_postgres
 from zart import DurableScheduler
 from zart.clock import SystemClock
 
@@ -44,7 +45,7 @@ class ClaimStorm:
 
     async def on_postgres(self) -> Verdict:
         """Crash, and look for executions that were given to two."""
-        with PostgresServer(installed()["18"], fsync=True, options=OPTIONS) as server, Ledger(self.folder / "ledger") as ledger:
+        with PostgresServer(newest_postgres(), fsync=True, options=OPTIONS) as server, Ledger(self.folder / "ledger") as ledger:
             ground = PostgresGround(server, self.name)
             await ground.prepare()
             (self.folder / "marks").mkdir()

@@ -20,7 +20,8 @@ from tests.chaos.ledger import Ledger
 from tests.chaos.nemesis import Nemesis, Tally
 from tests.chaos.storms import Strait
 from tests.chaos.voyages import NAME
-from tests.servers.postgres import PostgresServer, installed
+from tests.servers.postgres import PostgresServer
+from tests.servers.present import newest_postgres
 from zart import DurableScheduler, ExecutionFinished, ExecutionNotFound, StorageUnavailable
 from zart.clock import SystemClock
 
@@ -78,7 +79,7 @@ class Storm:
     async def on_postgres(self) -> Verdict:
         """Let them share a server, that saves as in production: some of them reach it directly, some through proxies."""
         owner = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else os.geteuid()
-        with Disk(self.folder / "disk", owner) as disk, PostgresServer(installed()["18"], fsync=True) as server:
+        with Disk(self.folder / "disk", owner) as disk, PostgresServer(newest_postgres(), fsync=True) as server:
             ground = PostgresGround(server, self.name)
             if disk.mounted:
                 await asyncio.to_thread(server.run, f"CREATE TABLESPACE {TABLESPACE} LOCATION '{disk.folder}'")

@@ -8,7 +8,8 @@ import pytest
 from tests.chaos.ends import check_ended
 from tests.chaos.ground import PostgresGround, until
 from tests.chaos.storms import Cutter
-from tests.servers.postgres import PostgresServer, installed
+from tests.servers.postgres import PostgresServer
+from tests.servers.present import newest_postgres
 from zart.clock import SystemClock
 
 WORDS = ["step:1", "both:2", "book:3", "nap:4", "wait:go", "step:5", "book:6"]
@@ -19,7 +20,7 @@ DEAD = "SELECT count(*) FROM zart_workers WHERE state = 'dead'"
 @pytest.fixture(scope="module")
 def server():
     """A server that nobody else needs."""
-    with PostgresServer(installed()["18"], fsync=True) as server:
+    with PostgresServer(newest_postgres(), fsync=True) as server:
         yield server
 
 

@@ -80,6 +80,9 @@ def test_a_value_without_a_hint_of_its_own_points_to_the_help() -> None:
     ("command", "message", "hint"),
     [
         (("status", "a", "b"), "`zart status` has no place for 'b'", "quotes"),
+        (("status",), "`zart status` lacks its EXECUTION_ID", "write `zart status EXECUTION_ID`, and see `zart status --help`"),
+        (("event", "a"), "`zart event` lacks its NAME", "write `zart event EXECUTION_ID NAME`, and see `zart event --help`"),
+        (("list", "--limit"), "`zart list` lacks a value after --limit", "see `zart list --help`"),
         (("schedule", ""), "task name must have 1 to 255 characters, not 0", "order-7"),
         (("worker", "--app", "tests.cli.flows:registry", "--concurrency", "0"), "--concurrency", "zart worker --help"),
         (("worker", "--app", "tests.cli.flows:registry", "--lease", "0"), "--lease must be above 0, not '0'", "30s"),

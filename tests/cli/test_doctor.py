@@ -15,8 +15,8 @@ from tests.cli.conftest import Zart, on_both
 from tests.cli.flows import Echo, registry
 from tests.servers.pgbouncer import PgBouncer
 from tests.servers.pooler import TransactionPooler
-from tests.servers.postgres import PostgresServer, installed
-from tests.servers.present import need
+from tests.servers.postgres import PostgresServer
+from tests.servers.present import need, newest_postgres
 from zart import DurableScheduler, Worker, WorkerConfig, connect
 from zart.checkup import Finding
 from zart.cli.errors import Exit
@@ -35,7 +35,7 @@ ON_POSTGRES = (ON_SQLITE - {"write lock"}) | {"pooler", "notify", "clock", "dead
 @pytest.fixture(scope="module")
 def postgres_server() -> Iterator[PostgresServer]:
     """A server that keeps what it acknowledges: those of the other suites are not healthy."""
-    with PostgresServer(installed()["18"], fsync=True, options={"shared_buffers": "64MB"}) as server:
+    with PostgresServer(newest_postgres(), fsync=True, options={"shared_buffers": "64MB"}) as server:
         yield server
 
 
@@ -358,7 +358,7 @@ async def test_a_snapshot_that_is_held_is_found(
 
 async def test_a_transaction_that_was_prepared_and_forgotten_is_found() -> None:
     options = {"max_prepared_transactions": "2", "shared_buffers": "64MB"}
-    with PostgresServer(installed()["18"], fsync=True, options=options) as server:
+    with PostgresServer(newest_postgres(), fsync=True, options=options) as server:
         await PostgresScheduler(server.dsn).migrate()
         async with talking(server, "BEGIN", "CREATE TABLE mine (x integer)", "PREPARE TRANSACTION 'forgotten'"):
             pass
@@ -369,12 +369,12 @@ async def test_a_transaction_that_was_prepared_and_forgotten_is_found() -> None:
 
 async def test_a_server_that_may_lose_what_it_acknowledges_is_found(postgres_server: PostgresServer, schema: str) -> None:
     url = f"{postgres_server.dsn}?schema={schema}"
-    with PostgresServer(installed()["18"], options={"full_page_writes": "on"}) as careless:
+    with PostgresServer(newest_postgres(), options={"full_page_writes": "on"}) as careless:
         found = by_check(await examined(careless.dsn))["durability"]
         assert (found.verdict, "full_page_writes" in found.detail) == ("fail", False)
         assert "fsync is off" in found.detail
         assert "fsync to on" in found.hint
-    with PostgresServer(installed()["18"], options={"fsync": "on"}) as careless:
+    with PostgresServer(newest_postgres(), options={"fsync": "on"}) as careless:
         found = by_check(await examined(careless.dsn))["durability"]
         assert (found.verdict, "fsync" in found.detail) == ("fail", False)
         assert "full_page_writes is off" in found.detail

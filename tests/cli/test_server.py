@@ -179,6 +179,7 @@ sys.exit(run(sys.argv[1:]))
     ("command", "packages", "extra"),
     [
         (("list", "--server", "http://127.0.0.1:1"), ("httpx2",), "client"),
+        (("list", "--server", "http://127.0.0.1:1"), ("httpx2", "anyio", "starlette", "sse_starlette", "uvicorn"), "client"),
         (("serve", "--port", "0"), ("starlette", "sse_starlette", "uvicorn"), "server"),
     ],
 )

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.servers.postgres import PostgresServer, installed
+from tests.servers.postgres import PostgresServer
+from tests.servers.present import newest_postgres
 from zart.errors import NotSupported, SchedulerError, StorageUnavailable
 from zart.records import Fate
 from zart.schedulers.postgres import PostgresScheduler
@@ -24,7 +25,7 @@ OURS = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'zart%'"
 
 
 async def test_a_server_that_crashes_and_comes_back_has_all_that_was_answered(clock):
-    with PostgresServer(installed()["18"], fsync=True) as server:
+    with PostgresServer(newest_postgres(), fsync=True) as server:
         async with PostgresScheduler(server.dsn, clock=clock) as scheduler:
             await scheduler.migrate()
             (claimed,) = await running(scheduler, "a")

@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from tests.servers.postgres import PostgresServer, installed
+from tests.servers.postgres import PostgresServer
+from tests.servers.present import newest_postgres
 from zart.clock import SystemClock
 from zart.errors import StorageUnavailable
 from zart.records import Claim, Commit, Delivery, Fate, Reuse
@@ -24,7 +25,7 @@ class Followed(PostgresServer):
     """A server that may be told to wait for a standby that never comes."""
 
     def __init__(self) -> None:
-        super().__init__(installed()["18"])
+        super().__init__(newest_postgres())
 
     def begin_again(self, standbys: str) -> None:
         """Start it once more, with these standbys."""

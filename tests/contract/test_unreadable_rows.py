@@ -14,7 +14,7 @@ from attrs import frozen
 from tests.contract.conftest import MySqlPlace, Place
 from zart import DeserializationError, DurableScheduler, ExecutionStatus, TaskContext, TaskHandler
 from zart.clock import SECOND
-from zart.records import Commit, Held, Query
+from zart.records import Commit, Fate, Held, Query
 from zart.scheduler import Storage
 from zart.schedulers.sql import rows
 from zart.schedulers.sqlite import SqliteScheduler
@@ -432,6 +432,16 @@ async def test_rule_9_a_number_that_is_none_stops_no_other_claim(
         assert (await ground.storage.count(Query()))[ExecutionStatus.WAITING] == 3
         await ground.storage.get("b")
         await ground.storage.history("b")
+
+
+@pytest.mark.parametrize("column", ["fence", "mail", "crashes"])
+async def test_a_number_that_is_none_stops_no_other_commit(tmp_path: Path, clock: FakeClock, column: str) -> None:
+    async with _sqlite(tmp_path, clock) as ground:
+        claims = await running(ground.storage, "a", "b", "c")
+        await ground.change(f"UPDATE zart_executions SET {column} = x'22ff' WHERE {OF_B}")
+        answers = await ground.storage.commit([Commit(each.token, [outcome(1)], 0) for each in claims])
+        expected = {"a": Fate.APPLIED, "b": Fate.LOST if column == "fence" else Fate.APPLIED, "c": Fate.APPLIED}
+        assert {each.token.execution_id: answer.fate for each, answer in zip(claims, answers, strict=True)} == expected
 
 
 async def test_what_is_due_at_no_time_keeps_no_worker_from_waiting(tmp_path: Path, clock: FakeClock) -> None:

@@ -5,7 +5,8 @@ they like; one under `<!-- file: NAME -->` is written to the folder instead. Its
 what follows a `$ ` line must be its output, with `...` for anything. Installation and measuring stand in `sh` blocks, which
 run on the reader's machine only.
 
-A page that speaks of postgresql://localhost/app has that database for itself, and its `sql` blocks run there.
+A page that speaks of postgresql://localhost/app has that database for itself, and its `sql` blocks run there. So has one
+that speaks of mysql://app:secret@localhost/app, on a MariaDB server.
 """
 
 import ast
@@ -23,6 +24,7 @@ import asyncpg
 import pytest
 from attrs import evolve, frozen
 
+from tests.servers.mariadb import MariaDbServer
 from tests.servers.postgres import PostgresServer, installed
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +32,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RUN = {"python", "console", "sql"}
 READ = {"sh", "text", "json", "toml", "ini", "yaml", "dockerfile"}
 DATABASE = re.compile(r"postgresql://(?P<user>\w+@)?localhost/app\b")
+MYSQL = re.compile(r"mysql://app:secret@localhost/app\b")
 ELSEWHERE = (
     "mkdir ",
     "pip install ",
@@ -70,7 +73,8 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         scripts = str(Path(sys.executable).parent)
-        path = f"{scripts}:{os.environ['PATH']}:{installed()['18']}"  # psql is among the server's programs
+        # psql is among the server's programs
+        path = ":".join([scripts, os.environ["PATH"], *(str(folder) for folder in installed().values())])
         env = {"PATH": path, "HOME": str(folder), "PYTHONUNBUFFERED": "1", "LC_ALL": "C.UTF-8"}
         self._complaints = folder / ".stderr"
         with self._complaints.open("w") as complaints:
@@ -145,6 +149,18 @@ def dsn(page: Path, request: pytest.FixtureRequest) -> str:
     return server.dsn.replace("/postgres", f"/{name}")
 
 
+@pytest.fixture
+async def mysql_url(page: Path, request: pytest.FixtureRequest) -> str:
+    """Where the page's own MariaDB database is; nowhere if it speaks of none."""
+    if not any(each.language in RUN and MYSQL.search(each.text) for each in snippets(page)):
+        return ""
+    server: MariaDbServer = request.getfixturevalue("mariadb_server")
+    name = f"page_{PAGES.index(page)}"
+    async with await server.session() as connection, connection.cursor() as cursor:
+        await cursor.execute(f"CREATE DATABASE {name}")
+    return server.url.replace("/zart", f"/{name}")
+
+
 async def run_sql(text: str, dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
@@ -155,7 +171,7 @@ async def run_sql(text: str, dsn: str) -> None:
 
 @pytest.mark.timeout(180)  # the tutorial waits for a lease to run out and packs a parcel twice, perhaps on a busy machine
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda page: str(page.relative_to(ROOT)))
-async def test_every_snippet_of_a_page_does_what_the_page_says(page, dsn, tmp_path, monkeypatch):
+async def test_every_snippet_of_a_page_does_what_the_page_says(page, dsn, mysql_url, tmp_path, monkeypatch):
     module = ModuleType("page")
     known = set(sys.modules)
     monkeypatch.setitem(sys.modules, "page", module)
@@ -165,7 +181,8 @@ async def test_every_snippet_of_a_page_does_what_the_page_says(page, dsn, tmp_pa
     try:
         for written in snippets(page):
             # Another user's URL leads to the same place.
-            snippet = evolve(written, text=DATABASE.sub(lambda of: dsn.replace("zart@", of["user"] or "zart@"), written.text))
+            text = DATABASE.sub(lambda of: dsn.replace("zart@", of["user"] or "zart@"), written.text)
+            snippet = evolve(written, text=MYSQL.sub(mysql_url, text))
             if snippet.file is not None:
                 (tmp_path / snippet.file).write_text(snippet.text)
             elif snippet.language == "python":
@@ -201,6 +218,15 @@ def test_every_link_leads_somewhere(page):
     targets = [found["target"] for found in LINK.finditer(page.read_text())]
     missing = [target for target in targets if not (page.parent / target).exists()]
     assert not missing, f"{page}: nothing at {missing}"
+
+
+def test_all_pages_say_the_same_of_await_outside_a_function():
+    paragraphs = [(page.name, " ".join(each.split())) for page in PAGES for each in page.read_text().split("\n\n")]
+    told = {page: each for page, each in paragraphs if "IPython" in each}
+    assert set(told) == {"README.md", "index.md", "run-workers.md"}
+    assert len(set(told.values())) == 1, told
+    # Up to Python 3.12 that shell takes an empty line within a block for the block's end.
+    assert not [page for page, each in paragraphs if "-m asyncio" in each]
 
 
 def test_the_first_handler_of_the_readme_fits_on_a_screen():

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.servers.postgres import PostgresServer, installed
-from tests.servers.present import need
+from tests.servers.present import need, newest_postgres
 from zart import PostgresScheduler, StorageUnavailable
 from zart.schedulers.address import Address
 from zart.schedulers.postgres import verified as trust
@@ -219,7 +219,7 @@ async def test_behind_a_pooler_every_transaction_has_them(postgres_server):
 @pytest.fixture(scope="module")
 def locked():
     """Yield a server that asks for a password."""
-    with PostgresServer(installed()["18"]) as server:
+    with PostgresServer(newest_postgres()) as server:
         server.run("CREATE ROLE app LOGIN PASSWORD 'first'")
         hba = Path(server._folder) / "data" / "pg_hba.conf"
         hba.write_text("host all zart 127.0.0.1/32 trust\nhost all app 127.0.0.1/32 scram-sha-256\n")

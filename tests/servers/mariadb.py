@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncmy
+import pytest
 
 from tests.servers.program import ServerProgram
 
@@ -20,11 +21,29 @@ def installed() -> Path | None:
 
 
 def installed_mysql() -> Path | None:
-    """Return the program of a MySQL server, None if there is none. `ZART_MYSQLD` says where one is that is on no path."""
-    found = os.environ.get("ZART_MYSQLD") or shutil.which("mysqld", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
-    if found is None or "MariaDB" in subprocess.run([found, "--version"], check=False, capture_output=True, text=True).stdout:
-        return None
-    return Path(found)
+    """Return the program of a MySQL server, None if there is none. `ZART_MYSQLD` says where one is that is on no path.
+
+    Raises:
+        pytest.UsageError: what that names is none; the whole run ends, since nobody would miss the tests that want it.
+    """
+    named = os.environ.get("ZART_MYSQLD")
+    if named:
+        if not _is_mysql(named):
+            raise pytest.UsageError(
+                f"ZART_MYSQLD={named} is no MySQL server that can be run; name the program mysqld, or unset it"
+            )
+        return Path(named)
+    found = shutil.which("mysqld", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    return None if found is None or not _is_mysql(found) else Path(found)
+
+
+def _is_mysql(program: str) -> bool:
+    """Whether a program says that it is MySQL's server; MariaDB's may have the same name."""
+    try:
+        told = subprocess.run([program, "--version"], check=False, capture_output=True, text=True)
+    except OSError:
+        return False
+    return told.returncode == 0 and " Ver " in told.stdout and "MariaDB" not in told.stdout
 
 
 class MariaDbServer(ServerProgram):

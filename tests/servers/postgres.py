@@ -21,7 +21,7 @@ def embedded() -> Path | None:
 
 
 def installed() -> dict[str, Path]:
-    """Return the servers that can be started here: version to the folder of its programs."""
+    """Return the servers that can be started here, the newest first: version to the folder of its programs."""
     found = {"18": embedded(), "15": DEBIAN}
     return {version: path for version, path in found.items() if path is not None and (path / "initdb").exists()}
 

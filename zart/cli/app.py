@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError, UnknownCommandError, UnusedCliTokensError
+from cyclopts import App, CycloptsError, MissingArgumentError, UnknownCommandError, UnusedCliTokensError
 
 from zart.cli.errors import Exit, Problem, complain, explain
 from zart.cli.output import console
@@ -114,6 +114,15 @@ def _usage(error: CycloptsError) -> Problem:
         rest = " ".join(map(repr, error.unused_tokens or ()))
         hint = f"see `{chain} --help`; a value with spaces needs quotes, and data goes into --data"
         return Problem("usage", f"`{chain}` has no place for {rest}", hint, Exit.USAGE)
+    if isinstance(error, MissingArgumentError) and error.argument is not None and error.command_chain:
+        name = error.argument.name
+        if name.startswith("-"):
+            return Problem("usage", f"`{chain}` lacks a value after {name}", f"see `{chain} --help`", Exit.USAGE)
+        takes = build()[error.command_chain[0]].assemble_argument_collection()
+        places = " ".join(each.name for each in takes if each.show and not each.name.startswith("-"))
+        return Problem(
+            "usage", f"`{chain}` lacks its {name}", f"write `{chain} {places}`, and see `{chain} --help`", Exit.USAGE
+        )
     return Problem("usage", " ".join(str(error).split()).rstrip("."), f"see `{chain} --help`", Exit.USAGE)
 
 

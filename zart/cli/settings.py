@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from attrs import frozen
 from cyclopts import Parameter
 
-from zart.schedulers import BETWEEN
+from zart.places import BETWEEN
 
 Format = Literal["table", "json", "jsonl"]
 

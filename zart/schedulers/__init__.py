@@ -1,17 +1,15 @@
 """Backends: where executions are kept. `connect` makes the one that a URL names and imports no other."""
 
-import re
 from urllib.parse import unquote, urlsplit
 
 from zart.payloads import PayloadCodec
+from zart.places import BETWEEN
 from zart.scheduler import Storage
 
 _WORKING = (
     "`memory://`, `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://user:password@host:port/database` or"
     " `mysql://user:password@host:port/database`"
 )
-BETWEEN = re.compile(r"(\s*,\s*|\s+)(?=[A-Za-z][A-Za-z0-9+.\-]*://)")
-"""What parts two URLs: a comma or a space that another URL follows. Those inside of one stay: hosts, a file's name."""
 
 
 def connect(url: str, *, payload_codec: PayloadCodec | None = None) -> Storage:
