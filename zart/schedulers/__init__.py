@@ -1,5 +1,6 @@
 """Backends: where executions are kept. `connect` makes the one that a URL names and imports no other."""
 
+import re
 from urllib.parse import unquote, urlsplit
 
 from zart.payloads import PayloadCodec
