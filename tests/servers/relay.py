@@ -16,6 +16,7 @@ class Listener:
         self._target = port
         self._server: asyncio.Server | None = None
         self._talks: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
 
     async def __aenter__(self) -> Self:
         """Begin to listen."""
@@ -27,8 +28,12 @@ class Listener:
     ) -> None:
         """Cut every connection."""
         self._listening().close()
+        await asyncio.sleep(0)  # who has just come is welcomed, and cut like the others
         self.reset()
         await asyncio.gather(*self._talks, return_exceptions=True)
+        for writer in self._writers:  # not closed: that would wait for who reads no more, and some talks had not even begun
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
     @property
     def port(self) -> int:
@@ -53,6 +58,7 @@ class Listener:
         return self._server
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
         # A task of its own: Python 3.11 takes it for a fault when the one that this runs in is cancelled.
         talk = asyncio.create_task(self._speak(reader, writer))
         self._talks.add(talk)
@@ -79,6 +85,7 @@ class Relay(Listener):
             there_reader, there_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             return  # the server is not there: then neither is this
+        self._writers.append(there_writer)
         asking, answering = self._ways(reader, writer, there_reader, there_writer)
         both = [asyncio.create_task(_while_it_lasts(asking)), asyncio.create_task(_while_it_lasts(answering))]
         try:
