@@ -2,10 +2,8 @@
 
 import asyncio
 import re
-from collections.abc import Coroutine
-from typing import Any
 
-from tests.servers.relay import PIECE, Relay
+from tests.servers.relay import PIECE, End, Relay, Ways
 
 _WRITES = re.compile(rb"\b(?:INSERT|UPDATE|DELETE)\b")
 _HEAD = 5
@@ -25,15 +23,9 @@ class SlowCommits(Relay):
         self.commits: int = 0
         """How many replies were held."""
 
-    def _ways(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        there_reader: asyncio.StreamReader,
-        there_writer: asyncio.StreamWriter,
-    ) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
+    def _ways(self, here: End, there: End) -> Ways:
         said = _Said()
-        return self._listen_in(said, reader, there_writer), self._hold(said, there_reader, writer)
+        return self._listen_in(said, here[0], there[1]), self._hold(said, there[0], here[1])
 
     async def _listen_in(self, said: "_Said", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(PIECE):

@@ -14,6 +14,8 @@ else:
     from uuid_utils.compat import uuid7 as _uuid7
 
 LONGEST_NAME = 255
+LARGEST_NUMBER = 2**31 - 1
+"""Of what users count, such as runs: what a column of PostgreSQL and of MySQL holds."""
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
@@ -68,11 +70,13 @@ def check_name(name: str, what: str) -> str:
 
 
 def check_number(number: int, what: str, least: int = 1) -> int:
-    """Return a number that keeps the rule: whole, and not below `least`; a bool is none.
+    """Return a number that keeps the rule: whole, not below `least`, and not above what any database holds; a bool is none.
 
     Raises:
         ValueError: anything else.
     """
     if isinstance(number, bool) or not isinstance(number, int) or number < least:
         raise ValueError(f"{what} must be a whole number from {least}, not {number!r}")
+    if number > LARGEST_NUMBER:
+        raise ValueError(f"{what} must be at most {LARGEST_NUMBER}, not {number!r}")
     return number

@@ -94,7 +94,7 @@ def report(execution: Execution, history: History | None = None) -> DurableExecu
         open_, abandoned = [], abandoned + open_
     waits = tuple(Waiting(each[-1].name, str(each[-1].kind), _deadline(each)) for each in open_)
     steps = [*settled, *(_unsettled(each, "abandoned") for each in abandoned), *(_unsettled(each) for each in open_)]
-    payload, result = _shown(execution.payload, "the input"), _result(execution)
+    payload, result = shown(execution.payload, "the input"), _result(execution)
     return DurableExecutionStatus(
         execution.task,
         execution.id,
@@ -113,7 +113,7 @@ def report(execution: Execution, history: History | None = None) -> DurableExecu
     )
 
 
-def _shown(text: str, what: str) -> Any:
+def shown(text: str, what: str) -> Any:
     """Return a saved value as JSON-like data. Where it cannot be had, the rest of the record is still worth seeing."""
     try:
         return ANY.decode(text, what)
@@ -134,7 +134,7 @@ def _result(execution: Execution) -> Any:
         return None
     match execution.status:
         case ExecutionStatus.COMPLETED:
-            return _shown(execution.result, "the output")
+            return shown(execution.result, "the output")
         case ExecutionStatus.FAILED:
             return failure_fields(execution.result)
         case _:
@@ -209,7 +209,7 @@ def _settled(records: Sequence[StepRecord], history: History, damage: list[str],
     spotless = last.ok and len(records) == 1  # as nearly all are
     errors, trace = ((), None) if spotless else (_errors(records), _traceback(records))
     status = "retried" if retried else "completed" if last.ok else "failed"
-    result = _shown(payload, "the result") if last.ok and payload is not None else None
+    result = shown(payload, "the result") if last.ok and payload is not None else None
     error = None if last.ok else error_summary(payload or "")
     # The outcome's own beginning is that of the last claim; one that was parked or taken over has begun long before.
     began = last.started_at if len(records) == 1 else min(records[0].at, last.started_at or records[0].at)

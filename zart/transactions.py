@@ -154,6 +154,8 @@ class TransactionCall(StepCall):
             async with self._open() as (connection, bound):
                 self._begun = True
                 result = await self.fn(connection, *self.args)
+                # A cancel that is pending comes now, while nothing is said: later nobody would know what has been committed.
+                await asyncio.sleep(0)
                 if self.settled:
                     raise asyncio.CancelledError  # too late: its time had passed, or nobody awaits it
                 try:

@@ -1,10 +1,8 @@
 """A network between workers and their server, with a will of its own."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
 
-from tests.servers.relay import PIECE, Lossy, Relay
+from tests.servers.relay import PIECE, End, Lossy, Relay, Ways
 
 
 class Cutter(Relay):
@@ -38,15 +36,9 @@ class Cutter(Relay):
         if not self._shut:
             await super()._talk(reader, writer)
 
-    def _ways(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        there_reader: asyncio.StreamReader,
-        there_writer: asyncio.StreamWriter,
-    ) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
+    def _ways(self, here: End, there: End) -> Ways:
         deaf = asyncio.Event()
-        return self._pass_on_until(deaf, reader, there_writer), self._bring_back_until(deaf, there_reader, writer)
+        return self._pass_on_until(deaf, here[0], there[1]), self._bring_back_until(deaf, there[0], here[1])
 
     async def _pass_on_until(self, deaf: asyncio.Event, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(PIECE):

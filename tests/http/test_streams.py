@@ -12,7 +12,9 @@ from zart import DurableScheduler, InMemoryScheduler, Worker, WorkerConfig
 from zart.clock import instant
 from zart.http.feeds import GAP_PATIENCE, History, News, Overview, Place
 from zart.http.limits import Limits
+from zart.http.views import turn_of
 from zart.ids import SystemRandomness
+from zart.records import History as Past
 from zart.records import StepRecord
 from zart.status import ExecutionStatus, Phase, StepKind
 from zart.testing import FakeClock
@@ -87,6 +89,25 @@ async def test_failures_and_retries_are_told(spoken):
     turns = [json.loads(event["data"]) for event in events_of((await spoken.reader.get(f"{V1}/executions/f/stream")).text)]
     assert (turns[0]["name"], turns[0]["ok"], turns[0]["error"]) == ("break", False, "LookupError: no such table")
     assert turns[-1]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("record", "result", "error"),
+    [
+        (
+            StepRecord(1, "", StepKind.BODY, Phase.ATTEMPT, False, '{"reopened": 5}'),
+            None,
+            "no list of places as 'reopened'",
+        ),
+        (StepRecord(1, "pack", StepKind.STEP, Phase.OUTCOME, True, "no JSON"), "not JSON", None),
+        (StepRecord(1, "pack", StepKind.STEP, Phase.OUTCOME, True, "zart-sealed:1:k:x"), "sealed", None),
+    ],
+)
+def test_a_line_that_cannot_be_read_says_so_and_ends_no_stream(record, result, error):
+    turn = turn_of(record, Past([record], []))
+    assert (result or "") in str(turn.result)
+    assert (turn.error is None) is (error is None)
+    assert (error or "") in (turn.error or "")
 
 
 class Lines(InMemoryScheduler):

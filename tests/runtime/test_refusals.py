@@ -201,6 +201,19 @@ async def test_what_is_no_run_is_refused(harness: MakeHarness, run: Any) -> None
         assert (await h.client.status("x", 1)).run == 1
 
 
+async def test_a_number_that_no_database_holds_is_refused(harness: MakeHarness) -> None:
+    async with harness(Echo()) as h:
+        await h.client.start("x", "Echo", 1)
+        with pytest.raises(ValueError, match="run must be at most 2147483647, not 2147483648"):
+            await h.client.status("x", 2**31)
+        with pytest.raises(ExecutionNotFound, match="no run 2147483647"):
+            await h.client.status("x", 2**31 - 1)
+        for name in ("limit", "offset"):
+            with pytest.raises(ValueError, match=f"{name} must be at most 2147483647, not {10**30}"):
+                await h.client.list_executions(**{name: 10**30})  # type: ignore[arg-type] # mypy does not know which
+            assert len(await h.client.list_executions(**{name: 2**31 - 1})) == (name == "limit")  # type: ignore[arg-type] # as above
+
+
 async def test_what_asks_for_no_list_is_refused(harness: MakeHarness) -> None:
     async with harness(Echo()) as h:
         for asked, message in (

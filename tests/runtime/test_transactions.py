@@ -174,6 +174,26 @@ async def test_an_error_of_the_database_over_the_users_statement_is_the_steps_ow
         assert await seats(h) == []
 
 
+async def test_a_function_that_returns_with_a_cancel_pending_has_failed_and_is_not_repeated(harness: MakeHarness) -> None:
+    async def cancels_itself(connection: AsyncConnection, handler: Bookings) -> str:
+        handler.calls.append("call")
+        await book(connection, "12A")
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "returned"
+
+    async def work(ctx: TaskContext, handler: Bookings) -> str:
+        try:
+            return await ctx.transaction("book", cancels_itself, handler)
+        except StepFailed as error:
+            return f"{error.error_type} after {len(handler.calls)}"
+
+    async with opened(harness(Bookings(work))) as h:
+        assert await outcome(h) == "asyncio.exceptions.CancelledError after 1"
+        assert await seats(h) == []
+
+
 async def test_a_value_that_cannot_be_saved_rolls_back(harness: MakeHarness) -> None:
     async def wrong(connection: AsyncConnection) -> int:
         await book(connection, "12A")

@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 PIECE = 65536
+
+End: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+"""A connection, as one side of a relay has it."""
+Ways: TypeAlias = tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]
 
 
 class Listener:
@@ -86,7 +90,7 @@ class Relay(Listener):
         except OSError:
             return  # the server is not there: then neither is this
         self._writers.append(there_writer)
-        asking, answering = self._ways(reader, writer, there_reader, there_writer)
+        asking, answering = self._ways((reader, writer), (there_reader, there_writer))
         both = [asyncio.create_task(_while_it_lasts(asking)), asyncio.create_task(_while_it_lasts(answering))]
         try:
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
@@ -95,15 +99,9 @@ class Relay(Listener):
                 each.cancel()
             self._hang_up(there_writer)
 
-    def _ways(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        there_reader: asyncio.StreamReader,
-        there_writer: asyncio.StreamWriter,
-    ) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
+    def _ways(self, here: End, there: End) -> Ways:
         """Return the two ways of a new connection: there, and back. It is cut when one of them ends."""
-        return self._pass_on(reader, there_writer), self._bring_back(there_reader, writer)
+        return self._pass_on(here[0], there[1]), self._bring_back(there[0], here[1])
 
     async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(PIECE):

@@ -149,7 +149,7 @@ async def test_a_lock_that_is_never_released_is_told(path, monkeypatch):
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         async with scheduler:
             other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(StorageUnavailable, match="is locked by another process"):
+            with pytest.raises(StorageUnavailable, match="is locked by another transaction"):
                 await scheduler.start([new()])
             other.execute("ROLLBACK")
             assert (await scheduler.start([new()]))[0].accepted

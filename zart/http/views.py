@@ -7,13 +7,13 @@ from typing import Any
 import msgspec
 
 from zart.clock import moment
-from zart.codec import ANY
 from zart.codec.plain import plain
+from zart.errors import DeserializationError
 from zart.http import wire
 from zart.outcome import error_summary
 from zart.records import History, StepRecord
 from zart.replay import body_record
-from zart.report import DurableExecutionStatus, StepStatusInfo
+from zart.report import DurableExecutionStatus, StepStatusInfo, shown
 from zart.status import ExecutionStatus, Phase, StepKind
 
 _to_json: Callable[[Any], bytes] = msgspec.json.Encoder().encode
@@ -109,12 +109,15 @@ def _told(record: StepRecord, history: History) -> tuple[Any, str | None]:
     if record.phase is Phase.OPENED:
         return None, None
     if record.kind is StepKind.BODY and record.phase is Phase.ATTEMPT:
-        told = body_record(record)
+        try:
+            told = body_record(record)
+        except DeserializationError as error:
+            return None, str(error)
         failure = told.get("failure")
-        return None, str(told["setback"]) if "setback" in told else error_summary(failure) if isinstance(failure, str) else None
+        return None, told["setback"] if "setback" in told else error_summary(failure) if isinstance(failure, str) else None
     payload = record.payload
     if record.mail is not None and record.phase is Phase.OUTCOME:
         payload = next((letter.payload for letter in history.mail if letter.seq == record.mail), None)
     if record.phase is Phase.ATTEMPT or not record.ok:
         return None, error_summary(payload or "")
-    return (None if payload is None else ANY.decode(payload)), None
+    return (None if payload is None else shown(payload, "the result")), None

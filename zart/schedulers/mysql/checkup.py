@@ -74,7 +74,7 @@ async def examine(server: Server, schema: Schema, queries: Mapping[str, Statemen
     try:
         connection = await server.connect()
     except (*_FAULTS, ValueError) as error:
-        return [_not_reached(server, error)]
+        return [findings.not_reached(of_storage(error, server.place) or error)]
     try:
         talk = Talk(connection, queries, None, server.timeout, server.place, server.largest, server.cluster)
         (answer,) = await talk.ask(talk.say("checkup.settings"))
@@ -84,7 +84,7 @@ async def examine(server: Server, schema: Schema, queries: Mapping[str, Statemen
         if found[-1].verdict is Verdict.OK:
             found += [await _looked_at(name, look, patient) for name, look in _TABLES.items()]
     except _FAULTS as error:  # it has gone away meanwhile
-        return [_not_reached(server, error)]
+        return [findings.not_reached(of_storage(error, server.place) or error)]
     else:
         return found
     finally:
@@ -95,15 +95,7 @@ async def _looked_at(name: str, look: "Look", patient: Patient) -> Finding:
     try:
         return await look(patient)
     except (*_FAULTS, SchedulerError) as error:
-        explained = str(of_storage(error, patient.server.place) or error)
-        return Finding(name, Verdict.FAIL, f"it could not be looked at: {explained}", "mend that first, then look again")
-
-
-def _not_reached(server: Server, error: Exception) -> Finding:
-    said = str(error if isinstance(error, NotSupported) else of_storage(error, server.place) or error)
-    message, _, mend = said.rpartition("; ")
-    hint = mend if message else "look at the address, the server and the network"
-    return Finding("database", Verdict.FAIL, message or said, hint)
+        return findings.unseen(name, of_storage(error, patient.server.place) or error)
 
 
 # ---- the way to it ------------------------------------------------------------------------------------------------------

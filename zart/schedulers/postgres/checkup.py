@@ -65,7 +65,7 @@ async def examine(
     try:
         connection = await evolve(server, pooler=True).connect()
     except (*_FAULTS, NotSupported, ValueError) as error:
-        return [_not_reached(server, error)]
+        return [findings.not_reached(of_storage(error, server.place) or error)]
     try:
         patient = Patient(server, schema, queries, listens, connection, held_for)
         found = [await _looked_at(name, look, patient) for name, look in _WAY.items()]
@@ -82,15 +82,7 @@ async def _looked_at(name: str, look: "Look", patient: Patient) -> Finding:
     try:
         return await look(patient)
     except _FAULTS as error:
-        explained = str(of_storage(error, patient.server.place) or error)
-        return Finding(name, Verdict.FAIL, f"it could not be looked at: {explained}", "mend that first, then look again")
-
-
-def _not_reached(server: Server, error: Exception) -> Finding:
-    said = str(error if isinstance(error, NotSupported) else of_storage(error, server.place) or error)
-    message, _, mend = said.rpartition("; ")
-    hint = mend if message else "look at the address, the server and the network"
-    return Finding("database", Verdict.FAIL, message or said, hint)
+        return findings.unseen(name, of_storage(error, patient.server.place) or error)
 
 
 # ---- the way to it ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,19 @@ _MOST = 5
 """Tasks that are named."""
 
 
+def not_reached(fault: Exception) -> Finding:
+    """Tell of a server that could not be reached, and why."""
+    said = str(fault)
+    message, _, mend = said.rpartition("; ")
+    hint = mend if message else "look at the address, the server and the network"
+    return Finding("database", Verdict.FAIL, message or said, hint)
+
+
+def unseen(check: str, fault: Exception) -> Finding:
+    """Tell of what could not be looked at, and why."""
+    return Finding(check, Verdict.FAIL, f"it could not be looked at: {fault}", "mend that first, then look again")
+
+
 def schema(version: int, mismatch: str | None) -> Finding:
     """Tell of the tables' version, and what is wrong with it."""
     if mismatch is None:

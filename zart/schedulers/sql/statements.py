@@ -7,7 +7,7 @@ name, unless the dialect has something better.
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Integer, Select, bindparam, func, literal_column, select, union_all
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, func, literal_column, select, union_all
 
 from zart.records import SUSPECT, Query
 from zart.schedulers.sql.tables import executions, mail, steps, worker_tasks, workers
@@ -50,7 +50,7 @@ def find(query: Query, now: ColumnElement[int] = NOW) -> Select[Any]:
     """
     key = executions.c.key
     given = page_of(query)
-    limit, offset = (bindparam(name, given[name], Integer) for name in ("limit", "offset"))
+    limit, offset = (bindparam(name, given[name], BigInteger) for name in ("limit", "offset"))
     statement = select(*_EXECUTION, _served(now)).where(*_conditions(query)).limit(limit).offset(offset)
     if query.after is not None:
         last = executions.alias("last")

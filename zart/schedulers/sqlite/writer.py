@@ -272,8 +272,8 @@ class Writer:
 
     def _locked(self, error: Busy) -> StorageUnavailable:
         return StorageUnavailable(
-            f"the SQLite database {self._database.path!r} is locked by another process ({error}); end the one that keeps a "
-            f"transaction open"
+            f"the SQLite database {self._database.path!r} is locked by another transaction ({error}); end the one, of this "
+            f"process or another, that is kept open"
         )
 
 
