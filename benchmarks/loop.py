@@ -19,4 +19,4 @@ def rest_collector() -> None:
     """Have the garbage collector come by seldom, as in any busy server: what is loaded stays, the rest is short-lived."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 100)
+    gc.set_threshold(50_000, 20, 100)

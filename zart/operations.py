@@ -174,6 +174,13 @@ class Operation:
         self.settled = True
         self.stop_timer()
 
+    def error(self) -> BaseException:
+        """Return the error, for its one awaiter to raise: its traceback refers to the operation, and a circle lives long."""
+        error: BaseException = self.value
+        if not self.scheduled:
+            self.value = None
+        return error
+
     def noted(self) -> None:
         """Go on: the attempt noted last is durable."""
 

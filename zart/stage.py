@@ -126,7 +126,7 @@ class Stage:
                 raise
         if operation.ok:
             return operation.value
-        raise operation.value
+        raise operation.error()
 
     def may_start(self, operation: Operation) -> bool:
         """Whether a step's function may start now; if not, `resume` is called when it may."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, cast
 
 T = TypeVar("T")
 
-_COLLECT = 20_000, 20, 100
+_COLLECT = 50_000, 20, 100
 
 
 def run_quickly(main: Coroutine[Any, Any, T]) -> T:

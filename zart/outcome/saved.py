@@ -12,6 +12,7 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import WrapperDescriptorType
 from typing import Any
 
 from zart import errors
@@ -325,7 +326,9 @@ class _Reader:
 
 
 def _parameters(kind: type[BaseException]) -> list[str]:
-    with suppress(ValueError, TypeError):  # a builtin's
+    if isinstance(kind.__init__, WrapperDescriptorType):  # a builtin's, which names nothing and is long in being read
+        return []
+    with suppress(ValueError, TypeError):
         parameters = list(inspect.signature(kind.__init__).parameters.values())[1:]
         return [each.name for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
     return []
