@@ -3,6 +3,7 @@
 It needs `spin` and a C compiler (on Debian and Ubuntu: `apt-get install spin gcc`), and writes into a temporary folder only.
 """
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -156,6 +157,7 @@ def refute(mutant: Mutant) -> Found | None:
 
 def main() -> int:
     """Search everything; return 1 when the model is wrong, or too large to be searched, or a mutant is not refuted."""
+    argparse.ArgumentParser(prog="python -m models", description=__doc__).parse_args()
     missing = [each for each in ("spin", "cc") if shutil.which(each) is None]
     if missing:
         sys.stderr.write(f"The model needs {' and '.join(missing)}. On Debian and Ubuntu: apt-get install spin gcc\n")

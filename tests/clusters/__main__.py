@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from tests.clusters import galera, galera_scenarios, postgres_scenarios, standby
 from tests.clusters.score import Score
-from tests.servers.pgbouncer import is_pgbouncer_there
+from tests.servers import pgbouncer
 
 NAMES = ("galera", "failover", "pgbouncer", "serializable")
 
@@ -17,7 +17,7 @@ def missing(name: str) -> str | None:
     """Return what must be installed before it can be run, None if all is there."""
     if name == "galera":
         return galera.missing()
-    if name == "pgbouncer" and not is_pgbouncer_there():
+    if name == "pgbouncer" and pgbouncer.program() is None:
         return "apt-get install pgbouncer"
     return standby.missing()
 
