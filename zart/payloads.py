@@ -66,7 +66,10 @@ def open_sealed(codec: PayloadCodec, text: str, place: str) -> str:
     if not text.startswith(SEALED):
         if codec.allow_plain or text.startswith(UNREADABLE):  # which cannot be taken for a value, and says what is wrong
             return text
-        raise SealedPayload("is not sealed; if it was written before there was a payload codec, let that allow plain text")
+        raise SealedPayload(
+            "is not sealed: whoever wrote it had no payload codec; let the codec here allow plain text (allow_plain=True, "
+            "ZART_PAYLOAD_ALLOW_PLAIN=1) if you trust who it was, or cancel the execution"
+        )
     try:
         return codec.open(text.removeprefix(SEALED), place)
     except SealedPayload:

@@ -14,7 +14,7 @@ from attrs import frozen
 from tests.contract.conftest import MySqlPlace, Place
 from zart import DeserializationError, DurableScheduler, ExecutionStatus, TaskContext, TaskHandler
 from zart.clock import SECOND
-from zart.records import Commit, Fate, Held, Query
+from zart.records import Commit, Delivery, Fate, Held, Query
 from zart.scheduler import Storage
 from zart.schedulers.sql import rows
 from zart.schedulers.sqlite import SqliteScheduler
@@ -287,6 +287,51 @@ async def test_a_letter_that_cannot_be_read_is_set_aside_and_the_wait_goes_on(gr
     await h.client.offer_event("b", "go", "!")
     await h.run_to_idle()
     assert (await read(ground.storage, "b")).result == '"b!"'
+
+
+BELOW_NONE = f"UPDATE zart_executions SET mail = -5 WHERE {OF_B}"
+
+
+@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize("many", [False, True], ids=["one", "many"])
+async def test_a_mailbox_with_less_than_no_letters_says_so_and_loses_no_event(
+    ground: Ground, two: tuple[Harness, Two], before: int, many: bool
+) -> None:
+    h, _ = two
+    await h.client.start("b", "Two", "b")
+    await h.run_to_idle()
+    for number in range(before):
+        await h.client.offer_event("b", f"other {number}")
+    await h.run_to_idle()
+    await ground.change(BELOW_NONE)
+    bad = await read(ground.storage, "b")
+    assert (bad.mail, bad.damage) == (0, "how much mail it has had: -5 is less than none")
+    assert "how much mail it has had: -5" in ((await h.client.status("b")).reason or "")
+    events = [event("b", "e1", name="go", payload='"!"'), *([event("b", "e2", name="later")] if many else [])]
+    assert set(await deliver(ground.storage, *events)) == {Delivery.RECORDED}
+    letters = (await ground.storage.history("b")).mail
+    assert [each.seq for each in letters] == list(range(1, before + 1 + len(events)))
+    bad = await read(ground.storage, "b")
+    assert (bad.mail, bad.damage) == (len(letters), None)
+    await h.run_to_idle()
+    assert (await read(ground.storage, "b")).result == '"b!"'
+
+
+async def test_a_mailbox_with_less_than_no_letters_is_carried_whole_and_hinders_no_commit(ground: Ground) -> None:
+    await start(ground.storage, "b")
+    await register(ground.storage)
+    await deliver(ground.storage, event("b", "e1"))
+    await ground.change(BELOW_NONE)
+    claimed = await claim(ground.storage)
+    assert ([each.seq for each in claimed.mail], claimed.seen, claimed.damage) == ([1], 1, None)
+    (answer,) = await ground.storage.commit([Commit(claimed.token, [outcome(1)], 1)])
+    assert (answer.fate, answer.mail) == (Fate.APPLIED, ())
+    await deliver(ground.storage, event("b", "e2"))
+    (answer,) = await ground.storage.commit([Commit(claimed.token, [outcome(2)], 1)])
+    assert [each.seq for each in answer.mail] == [2]
+    await ground.change(BELOW_NONE)
+    await commit(ground.storage, claimed, move=completed())
+    assert (await read(ground.storage, "b")).status is ExecutionStatus.COMPLETED
 
 
 async def test_a_body_record_that_is_damaged_strands_nobody(ground: Ground, two: tuple[Harness, Two], clock: FakeClock) -> None:

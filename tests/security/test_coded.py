@@ -9,6 +9,7 @@ from attrs import evolve
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from zart import (
+    DurableScheduler,
     InMemoryScheduler,
     NotSupported,
     SealedPayload,
@@ -376,11 +377,28 @@ async def test_rows_from_before_encryption_are_read_only_if_that_is_allowed(on, 
     async with on(FIRST, start=start) as harness:
         await harness.client.offer_event("f-1", "word", CANARY)
         await harness.run_to_idle()
-        assert "its input is not sealed; if it was written before" in (await harness.client.status("f-1")).reason
+        assert "its input is not sealed: whoever wrote it" in (await harness.client.status("f-1")).reason
         start = harness.clock.now()
     async with on(Sealed({"k1": KEYS["k1"]}, allow_plain=True), start=start) as harness:
         await harness.advance("1m")
         assert await harness.client.wait_for(Flow, "f-1", "1s") == f"kept {CANARY} {CANARY}"
+
+
+async def test_an_event_of_a_client_without_the_codec_is_kept_and_the_reason_says_what_to_do(on, path):
+    async with on(FIRST) as harness:
+        await started(harness, event=False)
+        async with SqliteScheduler(path, clock=harness.clock) as plain:
+            await DurableScheduler(plain).offer_event("f-1", "word", "from afar")
+        await harness.run_to_idle()
+        record = await harness.client.status("f-1")
+        assert (record.status, record.completed_at) == ("waiting", None)
+        for said in ("event 'word' number 1 is not sealed", "ZART_PAYLOAD_ALLOW_PLAIN=1", "or cancel the execution"):
+            assert said in record.reason
+        start = harness.clock.now()
+    async with on(Sealed({"k1": KEYS["k1"]}, allow_plain=True), start=start) as harness:
+        await harness.advance("1m")
+        # It was acknowledged, so it is not lost.
+        assert await harness.client.wait_for(Flow, "f-1", "1s") == f"kept {CANARY} from afar"
 
 
 async def test_who_looks_without_a_key_sees_what_is_no_secret(on, path):

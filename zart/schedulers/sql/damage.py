@@ -57,6 +57,10 @@ class Damage:
         """Return a whole number, or None in place of what is none."""
         return None if stored is None else self.read(what, lambda: _number(stored), None)
 
+    def count(self, what: str, stored: Any) -> int:
+        """Return how many there are; 0 in place of what is no number, or less than none."""
+        return self.read(what, lambda: _count(stored), 0)
+
     def record(self, row: Sequence[Any]) -> StepRecord:
         """Return a step record; one that cannot be read keeps its number, if that is one, and says nothing."""
         seq, *_ = row
@@ -140,7 +144,7 @@ def execution(row: Sequence[Any]) -> Execution:
         damage.number_if_any("when it ended", completed_at),
         damage.number_if_any("when it is due", due_at),
         damage.number_if_any("its deadline", deadline),
-        damage.number("how much mail it has had", mail),
+        damage.count("how much mail it has had", mail),
         bool(served),
         damage.said,
     )
@@ -182,6 +186,12 @@ def _record(row: Sequence[Any]) -> StepRecord:
     numbers = [None if each is None else _number(each) for each in rest]
     told_of = StepKind(text(kind)), Phase(text(phase)), bool(_number(ok)), told
     return StepRecord(_number(seq), text(name), *told_of, *numbers)  # type: ignore[arg-type] # none is None where it may not
+
+
+def _count(stored: Any) -> int:
+    if (number := _number(stored)) < 0:
+        raise ValueError(f"{number} is less than none")
+    return number
 
 
 def _number(stored: Any) -> int:

@@ -15,7 +15,7 @@ _KINDS = {kind.value: kind for kind in StepKind}
 _PHASES = {phase.value: phase for phase in Phase}
 
 _FIELDS = [each.name for each in fields(Execution) if each.name != "damage"]
-_STATUS, _CRASHED_WORKERS, _SERVED = (_FIELDS.index(name) for name in ("status", "crashed_workers", "served"))
+_STATUS, _CRASHED_WORKERS, _MAIL, _SERVED = map(_FIELDS.index, ("status", "crashed_workers", "mail", "served"))
 _NUMBERS = {"run", "attempt", "fence", "crashes", "created_at", "scheduled_at", "mail", "served"}
 _NUMBERS_IF_ANY = {"started_at", "completed_at", "due_at", "deadline"}
 _TEXTS_IF_ANY = {"result", "worker", "reason"}
@@ -42,6 +42,8 @@ def execution(row: Sequence[Any]) -> Execution:
     columns = list(row)
     try:
         _check(columns, _TYPES)
+        if columns[_MAIL] < 0:
+            return damage.execution(row)
         columns[_STATUS] = _STATUSES[columns[_STATUS]]
         columns[_CRASHED_WORKERS] = workers(columns[_CRASHED_WORKERS])
         columns[_SERVED] = bool(columns[_SERVED])

@@ -11,8 +11,15 @@
 (SELECT :place, `key` FROM zart_executions WHERE id = :id AND run = :run)
 
 -- name: lock
--- Wait for whoever has these runs, in the order of their keys, and tell what they are.
-SELECT `key`, id, status, mail, worker, current FROM zart_executions FORCE INDEX (PRIMARY) WHERE `key` IN (:keys)
+-- Wait for whoever has these runs, in the order of their keys, and tell what they are. A mailbox whose count is damaged is counted: a
+-- letter with a number that is taken, or below 1, would be lost.
+SELECT
+    `key`, id, status,
+    IF(mail >= 0, mail, (
+        SELECT COALESCE(MAX(seq), 0) FROM zart_mail WHERE zart_mail.`key` = zart_executions.`key` AND seq > 0
+    )),
+    worker, current
+FROM zart_executions FORCE INDEX (PRIMARY) WHERE `key` IN (:keys)
 ORDER BY `key` FOR UPDATE
 
 -- name: duplicates

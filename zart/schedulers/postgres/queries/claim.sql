@@ -67,7 +67,7 @@ WITH clock AS MATERIALIZED (
     WHERE sign(locked.key) = 1 AND each.key = locked.key
     RETURNING
         each.key, each.id, each.run, each.fence, each.task, each.queue, each.payload, each.trace, each.attempt, each.crashes,
-        each.crashed_workers, each.scheduled_at, each.deadline, each.mail > 0 OR each.fence > 1 AS has_past
+        each.crashed_workers, each.scheduled_at, each.deadline, each.mail <> 0 OR each.fence > 1 AS has_past
 )
 SELECT
     worker.now,

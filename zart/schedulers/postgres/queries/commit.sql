@@ -37,7 +37,9 @@ WITH clock AS MATERIALIZED (
     FROM said
     CROSS JOIN LATERAL unnest(said.keys, said.fences) WITH ORDINALITY AS one (key, fence, place)
     LEFT JOIN LATERAL (
-        SELECT mail, crashes FROM zart_executions WHERE key = one.key AND fence = one.fence AND status = 'running'
+        -- A damaged count below 0 must not be taken for a row that was not found.
+        SELECT greatest(mail, 0) AS mail, crashes FROM zart_executions
+        WHERE key = one.key AND fence = one.fence AND status = 'running'
         FOR NO KEY UPDATE SKIP LOCKED
     ) AS each ON true
 ), written AS (

@@ -6,6 +6,7 @@
 -- name: append
 -- Per event whose execution is known: its place, from 1, and the execution's id, status and worker, whether the event was appended,
 -- and whether another one has its id. An execution that is due already keeps its turn: a flood of events must not hold it back.
+-- A mailbox whose count is damaged is counted: a letter with a number that is taken, or below 1, would be lost.
 WITH clock AS MATERIALIZED (
     SELECT coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
 ), asked AS MATERIALIZED (
@@ -22,7 +23,11 @@ WITH clock AS MATERIALIZED (
     SELECT target.place, each.*
     FROM target
     CROSS JOIN LATERAL (
-        SELECT key, status, mail, worker FROM zart_executions WHERE key = target.key FOR NO KEY UPDATE
+        SELECT key, status, worker, CASE
+            WHEN mail >= 0 THEN mail
+            ELSE (SELECT coalesce(max(seq), 0) FROM zart_mail WHERE key = target.key AND seq > 0)
+        END AS mail
+        FROM zart_executions WHERE key = target.key FOR NO KEY UPDATE
     ) AS each
 ), appended AS (
     INSERT INTO zart_mail (key, seq, at, name, event_id, payload)
@@ -34,7 +39,7 @@ WITH clock AS MATERIALIZED (
     RETURNING key
 ), counted AS (
     UPDATE zart_executions AS each SET
-        mail = each.mail + 1,
+        mail = CASE WHEN each.mail >= 0 THEN each.mail ELSE (SELECT mail FROM locked WHERE key = each.key) END + 1,
         due_at = CASE
             WHEN each.status = 'waiting' AND (each.due_at IS NULL OR each.due_at > clock.now) THEN clock.now
             ELSE each.due_at
@@ -56,7 +61,11 @@ CROSS JOIN LATERAL (
 
 -- name: lock
 -- Wait for whoever has these runs, in the order of their keys, and tell what they are.
-SELECT key, status, mail, worker FROM zart_executions WHERE key = ANY($1::bigint[]) ORDER BY key FOR NO KEY UPDATE
+SELECT key, status, CASE
+    WHEN mail >= 0 THEN mail
+    ELSE (SELECT coalesce(max(seq), 0) FROM zart_mail WHERE zart_mail.key = zart_executions.key AND seq > 0)
+END AS mail, worker
+FROM zart_executions WHERE key = ANY($1::bigint[]) ORDER BY key FOR NO KEY UPDATE
 
 -- name: duplicates
 -- Which of these pairs of key and event id are there.

@@ -114,7 +114,7 @@ SELECT (
 ), (
     SELECT json_group_array(json_array(mail.key, mail.seq, mail.name, mail.payload, mail.at))
     FROM chosen
-    CROSS JOIN zart_executions AS each ON each.key = chosen.key AND each.mail > 0
+    CROSS JOIN zart_executions AS each ON each.key = chosen.key AND each.mail <> 0
     CROSS JOIN zart_mail AS mail ON mail.key = chosen.key
     WHERE :whole
 )

@@ -1,10 +1,16 @@
 -- deliver: put events into mailboxes (rule 5).
 
 -- name: find
--- Per asked event, by its number from 1: the run it is for, and whether that has its event id. A `run` of 0 is the last one.
+-- Per asked event, by its number from 1: the run it is for, and whether that has its event id. A `run` of 0 is the last one. A mailbox
+-- whose count is damaged is counted: a letter with a number that is taken, or below 1, would be lost.
 WITH asked (number, id, run, event_id) AS (VALUES /*rows*/ (?, ?, ?, ?))
 SELECT json_group_array(json_array(
-    asked.number, each.key, each.status, each.mail, each.worker,
+    asked.number, each.key, each.status,
+    iif(
+        typeof(each.mail) = 'integer' AND each.mail >= 0, each.mail,
+        (SELECT coalesce(max(seq), 0) FROM zart_mail WHERE key = each.key AND typeof(seq) = 'integer' AND seq > 0)
+    ),
+    each.worker,
     EXISTS (SELECT 1 FROM zart_mail WHERE key = each.key AND event_id = asked.event_id)
 ))
 FROM asked
