@@ -39,7 +39,7 @@ MEMORY = 4 << 30
 """Bytes that a mutant may take: some never stop taking."""
 LEAST = 4.0
 """Seconds that each test has at least; a mutant in which one takes longer is killed."""
-LARGE = {"asyncpg", "hypothesis", "packaging", "sqlalchemy"}
+LARGE = {"asyncpg", "packaging", "sqlalchemy"}
 FEW = 60
 """So many tests are tried first."""
 SURVIVED, NOTHING_RAN = "survived", "not reached"
