@@ -210,6 +210,10 @@ class Bound(Protocol):
         ...
 
 
+class StoodStill(TimeoutError):
+    """A transaction's time has passed while the process stood still: it was rolled back, and is to be begun again."""
+
+
 TRANSACTING: ContextVar[str] = ContextVar("zart_transacting")
 """The execution that a transaction is opened for: where storage is in several places, it is opened in that execution's."""
 

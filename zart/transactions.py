@@ -1,11 +1,12 @@
 """A step in a transaction of the storage's own database: what its function writes and its checkpoint are one.
 
 When the function has returned, the same transaction saves the outcome with its last statement, which takes the execution's
-lock, and commits. Then one of four things is true:
+lock, and commits. Then one of five things is true:
 
 - It is committed: the outcome is durable like any other, and handed over in its turn.
 - It is rolled back, because the function raised, the value cannot be saved, or storage refused to commit: nothing has happened,
   and the step's policy decides.
+- It is rolled back, because the process stood still for as long as it may take: it is begun again, and that is no attempt.
 - The execution belongs to somebody else by now: rolled back, and the run drops everything.
 - Nobody knows, because the connection broke over it. The execution is let go; that waits for the lock which the transaction may
   still hold, and so the next claim finds the truth in the history.
@@ -23,8 +24,11 @@ from zart.errors import NotSupported, PayloadTooLarge, SchedulerError, StorageUn
 from zart.operations import Desk
 from zart.outbox import Line, Outbox
 from zart.records import Commit, Fate, Token
-from zart.scheduler import TRANSACTING, Bound, OpenTransaction
+from zart.scheduler import TRANSACTING, Bound, OpenTransaction, StoodStill
 from zart.steps import StepOptions
+
+MOST_PAUSES = 3
+"""So often a step begins its transaction again after the process stood still; a function that blocks the loop looks alike."""
 
 
 class Owner(Protocol):
@@ -94,8 +98,10 @@ class Transactions:
 class TransactionCall(StepCall):
     """A step whose function gets a connection as its first argument."""
 
+    attempts: int = 0
     task: asyncio.Task[None] | None = None
     _begun: bool = False
+    _pauses: int = 0
     _line: Line | None = None
     """Set while the transaction has the outcome, so that it is too late to stop it."""
 
@@ -132,7 +138,7 @@ class TransactionCall(StepCall):
             if line is not None:
                 if self._transactions.ended(line, error) and error is not None:
                     self.unsettle(asked_in)
-                    self._failed(error)
+                    self._rolled_back(error)
             elif self.settled or error is None:
                 return
             elif not self._begun and isinstance(error, StorageUnavailable):
@@ -142,9 +148,18 @@ class TransactionCall(StepCall):
                 if isinstance(error, _Unsaveable):
                     self._settle_error(error.error)
                 else:
-                    self._failed(error)
+                    self._rolled_back(error)
         except Exception as error:  # noqa: BLE001 # as for any step
             self._settle_unseen(error)
+
+    def _rolled_back(self, error: BaseException) -> None:
+        """Nothing has happened: begin again if nobody is at fault, else the policy decides."""
+        if isinstance(error, StoodStill) and self._pauses < MOST_PAUSES:
+            self._pauses += 1
+            self.attempts -= 1  # it was none
+            self._start()
+        else:
+            self._failed(error)
 
     async def _transact(self) -> BaseException | None:
         """Return what has gone wrong, if anything."""

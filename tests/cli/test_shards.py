@@ -1,13 +1,15 @@
 """Shards on the command line: several URLs where one could be, for every command."""
 
+import subprocess
+import sys
 from contextlib import closing
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 from sqlite3 import connect as open_file
 
 import pytest
 
-from tests.cli.conftest import APP, StartWorker, Zart, until
+from tests.cli.conftest import APP, PATIENCE, ROOT, StartWorker, Zart, environment, until
 from tests.servers.mariadb import MariaDbServer
 from tests.servers.postgres import PostgresServer
 from zart.cli.errors import Exit
@@ -103,6 +105,54 @@ def test_who_only_looks_makes_no_shard(zart: Zart, tmp_path: Path) -> None:
         assert (answer.exit, answer.problem["code"]) == (Exit.CONFIGURATION, "schema_mismatch")
         assert "1.db" in answer.problem["message"]
     assert not (tmp_path / "1.db").exists()
+
+
+def test_who_names_one_shard_alone_is_told_that_there_are_others(zart: Zart, url: str) -> None:
+    zart("migrate")
+    second = url.split(", ")[1]
+    hint = (
+        f"zart: {second} is shard 1 of the shards 0 to 2, and this sees and serves no other; give all of them, in their order"
+    )
+    assert zart("schedule", "echo", "--id", "order-1", "--database-url", second).err.startswith(hint)
+    for command in (("list",), ("status", "order-1"), ("wait", "order-1", "--timeout", "0s")):
+        alone = zart(*command, "--database-url", second)
+        assert alone.err.startswith(hint), command
+        assert alone.data, command
+    absent = zart("status", "nobody", "--database-url", second)
+    assert (absent.exit, absent.problem["code"]) == (Exit.NOT_FOUND, "not_found")
+    assert zart("list").err == ""
+
+
+SERVING = [
+    (("worker",), "zart: worker"),
+    (("worker", "--health", "0"), "zart: worker"),
+    (("serve", "--port", "0"), "zart: serving"),
+]
+
+
+@pytest.mark.parametrize(("tokens", "ready"), SERVING, ids=["worker", "watched worker", "server"])
+def test_who_serves_one_shard_alone_is_told_that_there_are_others(
+    zart: Zart, url: str, tokens: tuple[str, ...], ready: str
+) -> None:
+    zart("migrate")
+    third = url.split(", ")[2]
+    command = [sys.executable, "-m", "zart.cli", *tokens]
+    with subprocess.Popen(command, env=environment(third), cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        lines = list(takewhile(lambda line: ready not in line, process.stderr))
+        process.terminate()
+        assert process.wait(PATIENCE) == Exit.DONE
+    assert lines[-1].startswith(f"zart: {third} is shard 2 of the shards 0 to 2, and this sees and serves no other; ")
+
+
+@pytest.mark.parametrize("kept", ["no map", '{"shard":0,"shards":1}'])
+def test_a_database_that_is_no_shard_is_used_without_a_word(zart: Zart, tmp_path: Path, kept: str) -> None:
+    alone = ("--database-url", f"sqlite:///{tmp_path / 'alone.db'}")
+    assert zart("schedule", "echo", "--id", "order-1", *alone).err == ""
+    assert zart("list", *alone).err == ""
+    with closing(open_file(tmp_path / "alone.db")) as connection, connection:
+        connection.execute("INSERT INTO zart_settings (name, value) VALUES ('sharding', ?)", (kept,))
+    assert zart("list", *alone).err == ""
 
 
 def test_the_printed_sql_says_for_which_shard_each_part_is(zart: Zart, url: str, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from zart.cli.database import is_absent, storage_at
+from zart.cli.database import is_absent, storage_at, tell_of_others
 from zart.cli.errors import Exit, Refused, usage
 from zart.cli.settings import TOKEN_VARIABLE, Settings, masked
 from zart.client import DurableScheduler
@@ -107,6 +107,7 @@ async def executions(settings: Settings, execution_id: str | None = None) -> Asy
         message = f"no execution has the id {execution_id!r}: there is no database {masked(url)}"
         raise Refused("not_found", message, ELSEWHERE, Exit.NOT_FOUND)
     async with storage_at(url) as storage:
+        await tell_of_others(storage, url)
         yield Direct(storage)
 
 

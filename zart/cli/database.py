@@ -1,15 +1,19 @@
 """The database that a URL names, or the shards that several name."""
 
+import json
 import os
+import sys
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from zart.cli.errors import Exit, Problem, Refused, without_extra
 from zart.cli.sealing import payload_codec
 from zart.cli.settings import DATABASE_VARIABLES, masked
-from zart.errors import NotSupported
+from zart.cli.terminal import visible
+from zart.errors import NotSupported, SchedulerError
+from zart.places import MAP
 from zart.problems import parted
-from zart.scheduler import Storage
+from zart.scheduler import Shardable, Storage
 from zart.schedulers import connect, urls_of
 
 
@@ -24,6 +28,22 @@ def storage_at(url: str) -> Storage:
         return connect(url, payload_codec=codec)
     except (ValueError, NotSupported) as error:
         raise Refused.of(without_extra(error) or _bad(url, error)) from error
+
+
+async def tell_of_others(storage: Storage, url: str) -> None:
+    """Say on stderr that an open database is one of several shards: those that were not given are neither seen nor served."""
+    if not isinstance(storage, Shardable):  # such as all shards together
+        return
+    try:
+        kept = json.loads(await storage.recall(MAP) or "{}")
+        shard, shards = int(kept["shard"]), int(kept["shards"])
+    except (SchedulerError, ValueError, TypeError, LookupError):
+        return  # it has no place, or what the command itself asks for tells what is wrong
+    if shards > 1:
+        said = f"{masked(url)} is shard {shard} of the shards 0 to {shards - 1}, and this sees and serves no other"
+        hint = "give all of them, in their order: --database-url URL0,URL1,..."
+        sys.stderr.write(visible(f"zart: {said}; {hint}") + "\n")
+        sys.stderr.flush()
 
 
 def _bad(url: str, error: Exception) -> Problem:

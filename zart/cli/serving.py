@@ -6,7 +6,7 @@ import socket
 import sys
 from importlib import import_module
 
-from zart.cli.database import storage_at
+from zart.cli.database import storage_at, tell_of_others
 from zart.cli.errors import Exit, Refused, usage
 from zart.cli.eventloop import rest_collector, run_quickly
 from zart.cli.handlers import registry_of
@@ -60,7 +60,7 @@ def serve(
     logging.basicConfig(level=logging.WARNING, handlers=[_handler()])
     logging.getLogger("zart.http.audit").setLevel(logging.INFO)
     with _listening(host, port) as listener:
-        run_quickly(_serve(storage_at(database), registry, access, listener, masked(database)))
+        run_quickly(_serve(storage_at(database), registry, access, listener, database))
 
 
 def _agents() -> MakeAgents | None:
@@ -71,13 +71,12 @@ def _agents() -> MakeAgents | None:
     return made
 
 
-async def _serve(
-    unopened: Storage, registry: Registry | None, access: AccessRules, listener: socket.socket, place: str
-) -> None:
+async def _serve(unopened: Storage, registry: Registry | None, access: AccessRules, listener: socket.socket, url: str) -> None:
     async with watching(unopened) as storage:
+        await tell_of_others(unopened, url)
         limits = ConnectionLimits(connections=_connections())
         api = asgi(storage, registry, access=access, agents=_agents())
-        server = ApiServer(api, limits, lambda url: _say(f"serving {place} at {url}"))
+        server = ApiServer(api, limits, lambda address: _say(f"serving {masked(url)} at {address}"))
         rest_collector()
         await server.serve([listener])
 

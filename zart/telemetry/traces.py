@@ -120,6 +120,8 @@ class Traces(Watcher):
         if found is None:
             return
         about: dict[str, str | int] = {"zart.execution_id": execution_id, "zart.step": name, "zart.attempt": attempt}
+        if (before := found.steps.pop(name, None)) is not None:
+            before.end()  # nothing was saved of that call: it is made again
         span = self._tracer.start_span(f"step {plain(name)}", trace.set_span_in_context(found.span), attributes=about)
         found.steps[name] = span
         context.attach(trace.set_span_in_context(span))

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from zart.cli.database import storage_at
+from zart.cli.database import storage_at, tell_of_others
 from zart.cli.errors import usage
 from zart.cli.eventloop import rest_collector, run_quickly
 from zart.cli.handlers import registry_of
@@ -64,24 +64,31 @@ def worker(
             queues=tuple(read_name(each, "queue") for each in queue or ("default",)),
         )
     _log(verbose=verbose)
-    storage, probes = storage_at(settings.database), nullcontext()
+    storage = bare = storage_at(settings.database)
+    probes: AbstractAsyncContextManager[None] = nullcontext()
     if health is not None:
         module = import_module("zart.cli.probing")
         storage = module.watching(storage)
         probes = module.probing(storage, health)
-    run_quickly(_work(storage, registry, config, masked(settings.database), probes))
+    run_quickly(_work(storage, registry, config, probes, bare, settings.database))
 
 
 async def _work(
-    unopened: Storage, registry: Registry, config: WorkerConfig, place: str, probes: AbstractAsyncContextManager[None]
+    unopened: Storage,
+    registry: Registry,
+    config: WorkerConfig,
+    probes: AbstractAsyncContextManager[None],
+    bare: Storage,
+    url: str,
 ) -> None:
     async with unopened as storage, probes:
+        await tell_of_others(bare, url)
         worker = Worker(storage, registry, config)
         rest_collector()
         working = asyncio.ensure_future(worker.run())
         await asyncio.sleep(0)  # now it handles signals
         tasks = ", ".join(sorted(task.name for task in registry))
-        sys.stderr.write(visible(f"zart: worker {worker.id} runs {tasks} on {place}") + "\n")
+        sys.stderr.write(visible(f"zart: worker {worker.id} runs {tasks} on {masked(url)}") + "\n")
         sys.stderr.flush()
         await working
     if worker.left_behind:

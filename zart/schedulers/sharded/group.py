@@ -9,9 +9,10 @@ from attrs import define
 from zart.clock import Clock
 from zart.errors import SchedulerError, SchemaMismatch, StorageUnavailable, WorkerNotAlive
 from zart.ids import Randomness
+from zart.places import MAP
 from zart.records import Query
 from zart.schedulers.sharded.buckets import Map
-from zart.schedulers.sharded.shard import MAP, Answers, Part, Shard, ask
+from zart.schedulers.sharded.shard import Answers, Part, Shard, ask
 
 T = TypeVar("T")
 U = TypeVar("U")

@@ -9,6 +9,7 @@ from attrs import define, evolve, field
 
 from zart.clock import Clock
 from zart.errors import SchedulerError, SchemaMismatch, StorageUnavailable
+from zart.places import MAP
 from zart.records import Claim, Commit, Mail, Token
 from zart.scheduler import Shardable, Storage
 from zart.schedulers.sharded.buckets import BUCKETS, Map
@@ -17,8 +18,6 @@ logger: logging.Logger = logging.getLogger("zart.schedulers")
 
 R = TypeVar("R")
 
-MAP = "sharding"
-"""The name under which each shard keeps the map."""
 REST = 5.0
 """Seconds for which a shard that failed is left alone, unless a heartbeat finds it well before."""
 PATIENCE = 3.0

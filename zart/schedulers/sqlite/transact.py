@@ -6,8 +6,8 @@ another; that is why ours have a limit, and why operations that wait for the loc
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -17,15 +17,17 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from zart.clock import Clock, instant, limited
+from zart.clock import Clock, instant
 from zart.errors import NotSupported, StorageUnavailable
 from zart.records import Commit, Committed, Delivery, Event, NewExecution, Started
 from zart.schedulers.sql.guard import Guard, guard, watch
 from zart.schedulers.sqlite.commit import CommitJob
+from zart.schedulers.sqlite.cursors import Connection as DriversConnection
 from zart.schedulers.sqlite.database import Database
 from zart.schedulers.sqlite.deliver import Deliver
 from zart.schedulers.sqlite.faults import Busy, of_storage
 from zart.schedulers.sqlite.inside import INSIDE, Holding, refuse_inside
+from zart.schedulers.sqlite.limit import held
 from zart.schedulers.sqlite.queries import statements
 from zart.schedulers.sqlite.start import Start
 from zart.schedulers.sqlite.warden import Warden, assign, stop_with_its_caller
@@ -145,6 +147,8 @@ class Transactions:
     _clock: Clock
     _engine: AsyncEngine | None = None
     _turn: asyncio.Lock = field(factory=asyncio.Lock)
+    _kept: set[asyncio.Task[Any]] = field(factory=set)
+    """What is done with connections, in tasks of its own: a driver that is left in the middle of it waits for ever."""
 
     @asynccontextmanager
     async def begin(self, limit: timedelta) -> AsyncIterator[tuple[AsyncConnection, Bound]]:
@@ -152,12 +156,13 @@ class Transactions:
 
         Raises:
             StorageUnavailable: the lock cannot be had, or the disk takes no more.
-            TimeoutError: it held up others for longer than `limit`, and was rolled back.
+            TimeoutError: it held up others for longer than `limit`, and was rolled back; `StoodStill` if the process did.
             NonRetryable: whoever had it has ended it.
             NotSupported: whoever asks is inside one already.
         """
         refuse_inside(self._database.path)
         async with self._turn:
+            await self._all_done()  # without an end, as for the turn: the pool would give up
             connection = await self._connect()
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
@@ -177,7 +182,8 @@ class Transactions:
                 await self._commit(connection, driver)
                 sound = True
             finally:
-                await self._put_back(connection, sound=sound and not warden.is_changed and not warden.is_stopped)
+                sound = sound and not warden.is_changed and not warden.is_stopped
+                await asyncio.shield(self._keep(self._put_back(connection, sound=sound)))
 
     @asynccontextmanager
     async def _held(self, driver: object, warden: Warden, watching: Guard, limit: timedelta) -> AsyncIterator[None]:
@@ -185,9 +191,8 @@ class Transactions:
         path, seconds = self._database.path, limit.total_seconds()
         said = f"the transaction held the only write lock of {path!r} for {seconds:g} s"
         token = INSIDE.set(Holding(path, driver, lambda: watching.is_on))
-        timer = self._clock.call_later(seconds, warden.stop)
         try:
-            async with limited(self._clock, seconds, said):
+            async with held(self._clock, seconds, said, warden.stop):
                 yield
             watching.check()
             if warden.is_stopped:
@@ -199,7 +204,6 @@ class Transactions:
                 watching.check()
             raise
         finally:
-            timer.cancel()
             INSIDE.reset(token)
 
     def bind(self, connection: AsyncConnection | AsyncSession) -> Bound:
@@ -215,10 +219,35 @@ class Transactions:
     async def close(self) -> None:
         """Close the connection; one in use, when it is given back."""
         engine, self._engine = self._engine, None
+        await self._all_done()
         if engine is not None:
             await engine.dispose()
 
+    def _keep(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Do something whatever becomes of whoever awaits it."""
+        task = asyncio.create_task(work)
+        self._kept.add(task)
+        task.add_done_callback(self._kept.discard)
+        return task
+
+    async def _all_done(self) -> None:
+        while self._kept:
+            await asyncio.wait(self._kept)
+
     async def _connect(self) -> AsyncConnection:
+        opening = self._keep(self._open())
+        try:
+            return await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            self._keep(self._give_up(opening))
+            raise
+
+    async def _give_up(self, opening: asyncio.Task[AsyncConnection]) -> None:
+        """Put back a connection that nobody waits for any more."""
+        with suppress(Exception):  # it was not to be had
+            await self._put_back(await opening, sound=True)
+
+    async def _open(self) -> AsyncConnection:
         if self._engine is None:
             self._engine = _engine(self._database)
         connection = self._engine.connect()
@@ -272,7 +301,7 @@ class Transactions:
 def _engine(database: Database) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=database.path),
-        connect_args={"isolation_level": None, "timeout": database.busy_timeout},
+        connect_args={"isolation_level": None, "timeout": database.busy_timeout, "factory": DriversConnection},
         pool_size=1,
         max_overflow=0,
     )
