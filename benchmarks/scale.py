@@ -20,9 +20,9 @@ _BATCHES = 2
 class Costs:
     """Seconds on one machine: of steps as measured, see docs/explain/measured.md; of commits, the disk and beats estimated."""
 
-    worker_step: float = 45e-6
+    worker_step: float = 35e-6
     """Processor time of a worker for one step."""
-    server_step: float = 23e-6
+    server_step: float = 17e-6
     """Processor time of the server for one step, its share of claims and ends included."""
     server_commit: float = 200e-6
     """The same for each transaction, whatever it holds."""
@@ -30,7 +30,7 @@ class Costs:
     """How long a commit waits for the disk, together with others."""
     beat: float = 300e-6
     """Processor time of the server for a beat and an idle claim, once a second for each worker."""
-    wal: float = 594
+    wal: float = 595
     """Bytes for each step."""
 
 
