@@ -104,6 +104,7 @@ async def limited(clock: Clock, seconds: float, said: str) -> AsyncIterator[None
         TimeoutError: it took longer, and was cancelled.
     """
     task = asyncio.current_task()
+    before = 0 if task is None else task.cancelling()  # it may be cancelled already, and be cleaning up
     passed = False
 
     def give_up() -> None:
@@ -112,12 +113,18 @@ async def limited(clock: Clock, seconds: float, said: str) -> AsyncIterator[None
         if task is not None:
             task.cancel()
 
+    def is_to_blame() -> bool:
+        """Take back what `give_up` did, if it did; say whether nobody else has cancelled the task."""
+        return passed and task is not None and task.uncancel() <= before
+
     timer = clock.call_later(seconds, give_up)
     try:
         yield
-    except asyncio.CancelledError as error:
-        if passed and task is not None and not task.uncancel():
+    except BaseException as error:
+        if is_to_blame() and isinstance(error, asyncio.CancelledError):
             raise TimeoutError(said) from error
         raise
+    else:
+        is_to_blame()  # what is inside has gone on all the same
     finally:
         timer.cancel()

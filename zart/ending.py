@@ -20,7 +20,7 @@ from zart.errors import (
     SealedPayload,
     TaskError,
 )
-from zart.outcome import error_summary, failure_of, save_failure
+from zart.outcome import error_summary, failure_of, failure_reason, load_failure, save_failure
 from zart.records import Claim, Move, StepRecord
 from zart.registry import Task
 from zart.replay import Replay, body_payload, body_record
@@ -99,7 +99,7 @@ def undecoded(claim: Claim, task: Task, past: Replay, error: DeserializationErro
         return Ending(Move(ExecutionStatus.WAITING, now + _WITHOUT_KEY, reason=str(error)))
     if error is past.damage:
         return set_aside(claim, past.setbacks, str(error), now)
-    return failed(claim, task, past, failure_of(error), now)
+    return raised(claim, task, past, failure_of(error), now)
 
 
 def next_attempt(
@@ -110,7 +110,7 @@ def next_attempt(
     failure = save_failure(failure_of(error), task.raises)
     record = _record(claim, Phase.ATTEMPT, body_payload(failure=failure, reopened=list(reopened)), due_at, now)
     number = claim.attempt + 1
-    reason = f"attempt {number} failed, the next is due at {moment(due_at).isoformat()}: {error_summary(failure)}"
+    reason = f"attempt {number} failed, the next is due at {moment(due_at).isoformat()}: {failure_reason(failure)}"
     return Ending(Move(ExecutionStatus.WAITING, capped(due_at, claim.deadline), attempt=number, reason=reason), (record,))
 
 
@@ -135,6 +135,20 @@ def body_failed(
     limit = task.retry.max_retries
     if past.failure is None and limit > 0 and claim.attempt >= limit:
         failure = RetriesExhausted(claim.attempt + 1, failure)
+    return raised(claim, task, past, failure, now, returned)
+
+
+def raised(
+    claim: Claim, task: Task, past: Replay, failure: ExecutionFailure, now: Instant, returned: Sequence[int] = ()
+) -> Ending:
+    """It fails with what its body raised, or its `on_failure`: if that is the failure it was given, nothing new went wrong.
+
+    A failure that was given may have been made anew since it was raised. So it is known by its words.
+    """
+    if past.failure is not None:
+        first = past.failure.payload or ""
+        if failure == failure_of(load_failure(first, task.raises).error):
+            return Ending(Move(ExecutionStatus.FAILED, payload=first, reason=failure_reason(first)))
     return failed(claim, task, past, failure, now, returned)
 
 
@@ -148,9 +162,9 @@ def failed(
     payload = save_failure(failure, task.raises)
     if past.failure is not None:
         first = past.failure.payload or ""
-        reason = f"{error_summary(first)}; on_failure failed too: {error_summary(payload)}"
+        reason = f"{failure_reason(first)}; on_failure failed too: {failure_reason(payload)}"
         return Ending(Move(ExecutionStatus.FAILED, payload=first, reason=reason))
-    reason = error_summary(payload)
+    reason = failure_reason(payload)
     if not task.compensates:
         return Ending(Move(ExecutionStatus.FAILED, payload=payload, reason=reason))
     deadline = now + task.failure_timeout

@@ -45,6 +45,7 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from zart.durations import Duration, to_timedelta
+from zart.naming import said, type_name
 from zart.status import ExecutionStatus
 
 
@@ -52,12 +53,13 @@ class ZartError(Exception):
     """Everything that Zart raises."""
 
 
-def _said(error: object) -> str:
-    """Return what an error says, even if its own `__str__` raises: it must not hide the error it is part of."""
-    try:
-        return str(error)
-    except BaseException:  # noqa: BLE001 # users' code, and may raise even SystemExit
-        return f"{type(error).__name__}, whose text cannot be had"
+def _told(error: BaseException) -> str:
+    """Return an error's type and text. Zart's own say a sentence, which needs no type; but two say only what users said."""
+    kind, text = type(error), said(error)
+    name = type_name(kind)
+    if globals().get(name) is kind and not issubclass(kind, (NonRetryable, RetryAfter)):
+        return text
+    return f"{name}: {text}" if text else name
 
 
 # ---- outside an execution -------------------------------------------------------------------------------------------
@@ -116,12 +118,14 @@ class SealedPayload(DeserializationError):
 
 
 class ExecutionFailed(SchedulerError):
-    """The execution whose result was asked for has failed; `failure` says why."""
+    """The execution whose result was asked for has failed; `failure` says why, and `failure.error` is the `__cause__`."""
 
     def __init__(self, failure: ExecutionFailure, execution_id: str = "") -> None:
         self.failure = failure
         self.execution_id = execution_id
-        super().__init__(f"execution {execution_id!r} failed: {_said(failure.error)}")
+        error = failure.error
+        super().__init__(f"execution {execution_id!r} failed: {_told(error)}")
+        self.__cause__: BaseException | None = error
 
 
 class ExecutionCancelled(SchedulerError):
@@ -205,7 +209,7 @@ class MaxRetriesExhausted(TaskError):
     def __init__(self, attempts: int, last: BaseException | None = None) -> None:
         self.attempts = attempts
         self.last = last
-        super().__init__(f"failed {attempts} times, the last time with: {_said(last)}")
+        super().__init__(f"failed {attempts} times" + ("" if last is None else f", the last time with: {_told(last)}"))
 
 
 class TaskTimeout(TaskError, TimeoutError):
@@ -244,7 +248,7 @@ class RetryExhausted(StepError):
         self.step = step
         self.attempts = attempts
         self.last_error = last_error
-        super().__init__(f"step {step!r} failed {attempts} times, the last time with: {_said(last_error)}")
+        super().__init__(f"step {step!r} failed {attempts} times, the last time with: {_told(last_error)}")
 
 
 class StepTimedOut(StepError, TimeoutError):
@@ -299,7 +303,7 @@ class NonRetryable(ZartError):
 
     def __init__(self, cause: BaseException | str | None = None) -> None:
         self.cause = cause
-        super().__init__("not worth another try" if cause is None else _said(cause))
+        super().__init__("not worth another try" if cause is None else said(cause))
 
 
 class RetryAfter(ZartError):
@@ -308,7 +312,7 @@ class RetryAfter(ZartError):
     def __init__(self, delay: Duration, cause: BaseException | str | None = None) -> None:
         self.delay: timedelta = to_timedelta(delay, "delay")
         self.cause = cause
-        super().__init__(f"try again in {self.delay.total_seconds():g} s" + ("" if cause is None else f": {_said(cause)}"))
+        super().__init__(f"try again in {self.delay.total_seconds():g} s" + ("" if cause is None else f": {said(cause)}"))
 
 
 # ---- why an execution failed, as a value ----------------------------------------------------------------------------
@@ -370,10 +374,11 @@ class RetriesExhausted(ExecutionFailure):
 
 @frozen
 class BodyFailure(ExecutionFailure):
-    """The body itself raised."""
+    """The body itself raised. `traceback` is that of users' code as text, empty where there is none."""
 
     error_type: str
     message: str
+    traceback: str = field(default="", eq=False, repr=False, kw_only=True)
     cause: BaseException | None = field(default=None, eq=False, repr=False, kw_only=True)
 
     @property

@@ -169,7 +169,12 @@ class Pulse:
             return False
         if stalled >= STALL_WARNING and not self._warned:
             self._warned = True
-            logger.warning("the event loop has not turned for %d s: something blocks it; %s", stalled, self._hang())
+            logger.warning(
+                "the event loop has not turned for %d s: something blocks it; %s; make it a plain function, which gets a"
+                " thread, or use asyncio.to_thread",
+                stalled,
+                self._hang(),
+            )
         return True
 
     def _hang(self) -> str:

@@ -22,6 +22,15 @@ class Observer(Protocol):
 
 
 @runtime_checkable
+class Strict(Protocol):
+    """An observer that is told of mistakes as well, which are otherwise only in the log."""
+
+    def never_awaited(self, message: str) -> None:
+        """A body has ended that made a step and did nothing with it."""
+        ...
+
+
+@runtime_checkable
 class Watched(Protocol):
     """A storage that is watched, as `zart.telemetry` does it: whoever works with it has this observer, too."""
 

@@ -90,6 +90,8 @@ class TaskPool:
                 if job.settled:
                     task.cancel()
                 await _stay(job.context, work, waits)
+                del job, work, waits
+            begun = None  # what has ended is not kept in memory while it rests
             if task.cancelling() or len(self._idle) >= MOST_IDLE:
                 return
             task.job = None

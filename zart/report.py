@@ -4,12 +4,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from zart.clock import Instant, moment
 from zart.codec import ANY
 from zart.errors import DeserializationError, RetryExhausted, SealedPayload, StepFailed
-from zart.outcome import attempt_summary, error_summary, failure_fields, load_error
+from zart.outcome import attempt_summary, error_summary, failure_fields, failure_traceback, load_error
 from zart.records import Execution, History, StepRecord
 from zart.replay import body_record
 from zart.scheduler import Inspector
@@ -75,6 +75,8 @@ class DurableExecutionStatus:
     steps: list[StepStatusInfo] = field(factory=list, hash=False)
     raw_result: str | None = field(default=None, repr=False, eq=False)
     """The output or failure as it is stored."""
+    traceback: str | None = field(default=None, repr=False, eq=False)
+    """That of the body's last failure as text, where users' code raised it; None once it has completed."""
 
 
 async def view(storage: Inspector, execution_id: str, run: int | None = None) -> tuple[Execution, History] | None:
@@ -110,7 +112,26 @@ def report(execution: Execution, history: History | None = None) -> DurableExecu
         _with_damage(_reason(execution, steps), damage),
         steps,
         execution.result,
+        _failure_traceback(execution, history),
     )
+
+
+def as_of(record: DurableExecutionStatus, now: datetime) -> DurableExecutionStatus:
+    """Return a record with the steps as running whose next attempt was due by then, and which a worker has in memory.
+
+    That a step runs again is saved when it has come to something, and not before.
+    """
+    if record.status is not ExecutionStatus.RUNNING:
+        return record
+    due = {
+        wait.name
+        for wait in record.waiting_for
+        if wait.kind == StepKind.STEP and wait.deadline is not None and wait.deadline <= now
+    }
+    steps = [evolve(step, status="running") if step.name in due and step.status == "waiting" else step for step in record.steps]
+    again = {step.name for step, before in zip(steps, record.steps, strict=True) if step is not before}
+    waits = tuple(evolve(wait, deadline=None) if wait.name in again else wait for wait in record.waiting_for)
+    return evolve(record, steps=steps, waiting_for=waits)
 
 
 def shown(text: str, what: str) -> Any:
@@ -139,6 +160,19 @@ def _result(execution: Execution) -> Any:
             return failure_fields(execution.result)
         case _:
             return None
+
+
+def _failure_traceback(execution: Execution, history: History | None) -> str | None:
+    if execution.status is ExecutionStatus.FAILED:
+        return failure_traceback(execution.result or "")
+    if execution.status is ExecutionStatus.COMPLETED or history is None:
+        return None
+    for record in reversed(history.steps):
+        if record.kind is StepKind.BODY:
+            failure = record.payload if record.phase is Phase.OUTCOME else _body(record, []).get("failure")
+            if failure is not None:
+                return failure_traceback(failure)
+    return None
 
 
 def _reason(execution: Execution, steps: Sequence[StepStatusInfo]) -> str | None:

@@ -110,14 +110,11 @@ class Run:
     def start(self) -> None:
         """Start the body, or say at once why it cannot."""
         claim, first = self.claim, self._past.failure
-        if claim.crashes >= self._max_crashes:
-            self._fail(crash_loop(claim))
-            return
-        if claim.deadline is not None and claim.deadline <= self._host.now():
-            self._fail(DeadlineExceeded())
-            return
         try:
-            self._past.check()
+            self._past.check()  # nothing may be made of a history that cannot be read
+            if (hopeless := self._hopeless()) is not None:
+                self._fail(hopeless)
+                return
             data = self.task.data.decode(claim.payload)
         except DeserializationError as error:
             self._leave(undecoded(claim, self.task, self._past, error, self._host.now()))
@@ -138,6 +135,11 @@ class Run:
         if claim.deadline is not None:
             left = max(0, claim.deadline - self._host.now()) / SECOND
             self._deadline_timer = self._host.clock.call_later(left, self._deadline_passed)
+
+    def _hopeless(self) -> ExecutionFailure | None:
+        if self.claim.crashes >= self._max_crashes:
+            return crash_loop(self.claim)
+        return DeadlineExceeded() if self.claim.deadline is not None and self.claim.deadline <= self._host.now() else None
 
     def _transactions(self) -> Transactions:
         return Transactions(self._host.open_transaction, self, self._outbox, self.claim.token)
@@ -190,7 +192,7 @@ class Run:
         self._hand_back("set aside", reason)
 
     def _hand_back(self, how: str, reason: str) -> None:
-        logger.warning("execution %s is %s: %s", self.execution_id, how, reason, extra=self.claim.tags)
+        logger.warning("execution %s is %s: %s", self.execution_id, how, one_line(reason), extra=self.claim.tags)
         try:
             self._leave(set_aside(self.claim, self._past.setbacks, reason, self._host.now()))
         except Exception:
@@ -332,8 +334,7 @@ class Run:
             self._consider_parking()
 
     def _diverged(self) -> None:
-        ended = self._main is not None and self._main.done()
-        if (divergence := self._stage.divergence(ended=ended)) is not None:
+        if (divergence := self._stage.divergence(ended=self._main is not None and self._main.done())) is not None:
             self._set_aside(str(divergence))
 
     def _after(self, seconds: float, act: Callable[[], None]) -> None:
@@ -366,8 +367,8 @@ class Run:
 
     def _park(self) -> None:
         if self._stage.is_quiet() and self._outbox.is_empty:
-            mailbox = self._stage.mailbox
-            self._leave(Ending(Move(ExecutionStatus.WAITING, self.next_due(), mailbox.seen, reason=mailbox.reason)))
+            seen, reason = self._stage.mailbox.seen, self._stage.mailbox.reason
+            self._leave(Ending(Move(ExecutionStatus.WAITING, self.next_due(), seen, reason=reason)))
 
     def _warn_of_hang(self) -> None:
         for task in self.remains():
@@ -378,7 +379,6 @@ class Run:
     # ---- the end of the body ----------------------------------------------------------------------------------------
 
     def _body_ended(self, main: asyncio.Task[Any]) -> None:
-        error: BaseException | None
         error = asyncio.CancelledError("raised by the body itself") if main.cancelled() else main.exception()
         if self._stage.abandon_all(but_scheduled=error is None) or not self._outbox.is_empty:
             if self._outbox.is_empty:

@@ -89,8 +89,7 @@ class Stage:
 
     def ask(self, operation: Operation) -> None:
         """Take an operation that the body asks for; see `Desk`."""
-        scope = CURRENT.get()
-        if isinstance(scope, StepScope):
+        if isinstance(scope := CURRENT.get(), StepScope):
             scope.refuse(operation.name)
         if self.closed:
             return
@@ -309,6 +308,8 @@ class Stage:
             operation.abandon()
             if isinstance(operation, StepCall) and operation.task is not None:
                 self.left.append(operation.task)
+            else:
+                operation.context = NOWHERE  # as above
         for kept in (self._open, self._held, self._stale, self._ready):
             kept.clear()
 
@@ -380,8 +381,7 @@ class Stage:
         if record.ok:
             operation.value = operation.revive(record, self.mailbox)
         else:
-            payload = record.payload or ""
-            operation.value = load_error(payload, operation.declared)
+            operation.value = load_error(record.payload or "", operation.declared)
             self._remember_failure(record)
 
     def _hand_over(self, operation: Operation, seq: int, *, ended: bool) -> None:

@@ -6,13 +6,14 @@ expects to find there, and `zart.context` implements it.
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from functools import partial
 from inspect import isawaitable
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, cast, get_args, get_origin, overload
 
 from attrs import evolve, field, frozen
 
 from zart.clock import Micros, micros
-from zart.codec import Codec, codec_for, return_type, substituted
+from zart.codec import Codec, UnresolvedType, codec_for, return_type, substituted
 from zart.durations import Duration, to_timedelta
 from zart.errors import NoActiveExecution
 from zart.ids import check_name
@@ -88,6 +89,10 @@ class Performer(Scope, Protocol):
 
     def require(self, step: "Step[T]") -> Coroutine[Any, Any, T]:
         """Perform a step and return its value."""
+        ...
+
+    def _made(self, step: "Step[Any]") -> None:
+        """Take note of a step that the body is to await, or to give to an operation or a task; only where there are turns."""
         ...
 
 
@@ -186,7 +191,8 @@ class Step(Coroutine[Any, Any, T_co]):
 
     def named(self, name: str) -> "Step[T_co]":
         """Return the same step under another name."""
-        return evolve(self, name=name)
+        self.close()
+        return remembered(evolve(self, name=name))
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """Perform the step in the execution around it: `require`.
@@ -215,11 +221,22 @@ class Step(Coroutine[Any, Any, T_co]):
         raise error if value is None else value
 
     def close(self) -> None:
-        """Do nothing: nothing has begun."""
+        """Say that it is not awaited on purpose; besides, nothing has begun."""
+        scope = CURRENT.get()
+        if scope is not None and scope.unused is not None:
+            scope.unused.pop(id(self), None)
 
     def _performance(self) -> Coroutine[Any, Any, T_co]:
         performer = current(f"step {self.name!r} was awaited", "start a handler that awaits it, or call its function")
         return performer.require(self)
+
+
+def remembered(step: Step[T]) -> Step[T]:
+    """Return a step; the body around it, if any, is expected to do something with it."""
+    scope = CURRENT.get()
+    if scope is not None and scope.turns is not None:
+        cast("Performer", scope)._made(step)  # noqa: SLF001 # nothing for users, whose context it is
+    return step
 
 
 class ZartStep(ABC, Generic[T_co]):
@@ -281,7 +298,14 @@ def result_codec(fn: Callable[..., Any], options: StepOptions) -> Codec:
     if not callable(fn):
         mend = "pass the function and its arguments, and do not call it" if isawaitable(fn) else "pass a function"
         raise TypeError(f"a step calls a function, and this is of type {type(fn).__name__}; {mend}")
-    return codec_for(return_type(fn) if options.returns is UNSET else options.returns)
+    try:
+        return codec_for(options.returns if options.returns is not UNSET else return_type(fn))
+    except UnresolvedType:
+        raise
+    except TypeError as error:
+        whose = fn.func if isinstance(fn, partial) else fn
+        name = getattr(whose, "__qualname__", repr(whose))
+        raise TypeError(f"the result of {name} cannot be saved: {error}") from None
 
 
 def type_argument(cls: type, generic: type, position: int) -> Any:

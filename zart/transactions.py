@@ -6,7 +6,8 @@ lock, and commits. Then one of five things is true:
 - It is committed: the outcome is durable like any other, and handed over in its turn.
 - It is rolled back, because the function raised, the value cannot be saved, or storage refused to commit: nothing has happened,
   and the step's policy decides.
-- It is rolled back, because the process stood still for as long as it may take: it is begun again, and that is no attempt.
+- It is rolled back, because the process stood still for as long as it may take on SQLite: it is begun again, and that is no
+  attempt. A server ends it as idle, and the step's policy decides.
 - The execution belongs to somebody else by now: rolled back, and the run drops everything.
 - Nobody knows, because the connection broke over it. The execution is let go; that waits for the lock which the transaction may
   still hold, and so the next claim finds the truth in the history.
@@ -104,6 +105,7 @@ class TransactionCall(StepCall):
     _pauses: int = 0
     _line: Line | None = None
     """Set while the transaction has the outcome, so that it is too late to stop it."""
+    _abandoned: bool = False
 
     def __init__(
         self,
@@ -122,7 +124,8 @@ class TransactionCall(StepCall):
         self._transactions = transactions
 
     def abandon(self) -> None:
-        """Stop the function; but what is being saved is saved, or else nobody would know."""
+        """Stop the function; but what is being saved is saved, or else nobody would know. There is no other attempt."""
+        self._abandoned = True
         if self._line is None:
             super().abandon()
 
@@ -133,10 +136,12 @@ class TransactionCall(StepCall):
             if not self.begins():
                 return
             error = await self._transact()
-            self.task = None
             line, self._line = self._line, None
+            if self._abandoned:
+                super().abandon()  # its task ends with it: whoever unwinds the body waits for that
+            self.task = None
             if line is not None:
-                if self._transactions.ended(line, error) and error is not None:
+                if self._transactions.ended(line, error) and error is not None and not self._abandoned:
                     self.unsettle(asked_in)
                     self._rolled_back(error)
             elif self.settled or error is None:

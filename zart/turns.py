@@ -28,6 +28,11 @@ class Scope(Protocol):
         """The body that the code is part of; None in a step's function, which rests for nobody."""
         ...
 
+    @property
+    def unused(self) -> dict[int, Any] | None:
+        """The steps that the body has made and neither awaited nor given away, by id; None if there were none yet."""
+        ...
+
 
 CURRENT: ContextVar[Scope | None] = ContextVar("zart_current", default=None)
 """Inherited by every task that a body or a step makes."""
@@ -58,10 +63,22 @@ class Turns:
     @property
     def resting(self) -> bool:
         """Whether nothing of the body is queued. A cancelled callback never runs and does not count."""
-        for handle in self.queued.values():  # noqa: SIM110 # three times as fast as all(), and asked at every turn
+        queued = self.queued
+        if not queued:
+            return True
+        # Nearly always the first one is none, and this is asked at every turn.
+        return next(iter(queued.values())).cancelled() and self._drop_cancelled()
+
+    def _drop_cancelled(self) -> bool:
+        """Forget the cancelled ones that stand first; say whether those were all."""
+        cancelled = []
+        for key, handle in self.queued.items():
             if not handle.cancelled():
-                return False
-        return True
+                break
+            cancelled.append(key)
+        for key in cancelled:
+            del self.queued[key]
+        return not self.queued
 
     def number(self) -> int:
         """Return a number for a task: higher than those before, and the same on replay."""
@@ -143,6 +160,8 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         scope = get() if context is None else context.get(CURRENT)
         if scope is not None and (turns := scope.turns) is not None:
             if type(coroutine) is not CoroutineType and isinstance(coroutine, Awaitable):
+                if scope.unused is not None:
+                    scope.unused.pop(id(coroutine), None)  # now, for the task may be cancelled before it begins
                 coroutine = _awaiting(coroutine)  # a step: each task that performs it does so on its own
             return _BodyTask(coroutine, turns, loop=loop, context=context, **options)
         if factory is not None:

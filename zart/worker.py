@@ -162,13 +162,13 @@ class Worker:
     ) -> None:
         """Stop gracefully."""
         self._stopping.set()
-        if self._serving is not None:
-            if not self._claiming:
-                self._serving.cancel()
-            # A claim in flight is let finish: what storage has granted already would be held by nobody.
-            await self._within(GRACE, asyncio.wait([self._serving]))
-            self._serving.cancel()
         try:
+            if self._serving is not None:
+                if not self._claiming:
+                    self._serving.cancel()
+                # A claim in flight is let finish: what storage has granted already would be held by nobody.
+                await self._within(GRACE, asyncio.wait([self._serving]))
+                self._serving.cancel()
             await self._drain()
         finally:
             await self.leave()

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from zart import Registry, RetryConfig, TaskContext, TaskHandler
+from zart import Registry, RetryConfig, TaskContext, TaskHandler, zart_step
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\u202egpj.exe\x9b31m"
 
@@ -96,6 +96,8 @@ registry = Registry([Pipeline(), Once(), Echo(), Hostile(), Failing(), Unlucky()
 single = Echo()
 several = [Echo(), Failing()]
 twice = [Echo(), Echo()]
+classes = [Echo(), Failing]
+strangers = ["echo"]
 nothing = Registry()
 number = 7
 
@@ -106,3 +108,12 @@ def factory() -> Registry:
 
 def broken() -> Registry:
     raise RuntimeError("no registry today")
+
+
+@zart_step("charge {order}")
+def charge(order: str) -> str:
+    return order
+
+
+async def undecorated(order: str) -> str:
+    return order

@@ -24,11 +24,35 @@ Finish = Callable[[str], DurableExecutionStatus]
 
 def test_a_start_says_what_it_started(zart: Zart) -> None:
     answer = zart("schedule", "echo", "--data", DATASET, "--id", "one")
-    assert (answer.exit, answer.err) == (Exit.DONE, "")
+    assert answer.exit == Exit.DONE
     assert answer.out.count("\n") == 1
     data = answer.data
     assert data.pop("scheduled_at").endswith("+00:00")
     assert data == {"execution_id": "one", "task": "echo", "status": "pending", "run": 1, "repeated": False}
+
+
+def test_without_an_app_a_task_that_no_living_worker_knows_is_told(zart: Zart, start_worker: StartWorker) -> None:
+    told = "zart: no worker that is alive knows 'ekho'; it waits until one does\n"
+    for number, form in enumerate(("json", "jsonl", "table")):
+        answer = zart("schedule", "ekho", "--id", f"one-{number}", "-o", form)
+        assert (answer.exit, answer.err) == (Exit.DONE, told)
+        assert "no worker" not in answer.out
+    assert zart("schedule", "ekho", "--id", "one-0").err == told, "also when it is repeated"
+    assert zart("schedule", "echo", "--id", "known", "--app", APP).err == "", "its name is right, and workers come and go"
+    start_worker()
+    assert zart("schedule", "echo", "--id", "two", "--delay", "1h").err == ""
+    assert zart("schedule", "ekho", "--id", "three").err == told
+    assert zart("wait", "known", "--timeout", "10").exit == Exit.DONE
+    assert zart("schedule", "echo", "--id", "known").err == "", "it has been taken"
+
+
+def test_a_look_for_workers_that_fails_takes_nothing_from_a_start(zart: Zart, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> None:
+        raise StorageUnavailable("the database is away")
+
+    monkeypatch.setattr("zart.cli.access.Direct.status", away)
+    answer = zart("schedule", "echo", "--id", "one")
+    assert (answer.exit, answer.err, answer.data["execution_id"]) == (Exit.DONE, "", "one")
 
 
 def test_an_id_is_made_when_none_is_given(zart: Zart) -> None:
@@ -66,6 +90,7 @@ def test_other_work_under_the_same_id_is_a_conflict(zart: Zart, tokens: tuple[st
     assert (answer.exit, answer.out) == (Exit.CONFLICT, "")
     assert answer.problem["code"] == "idempotency_mismatch"
     assert f"was started with {difference}" in answer.problem["message"]
+    assert answer.problem["hint"] == "use another id; once it has ended, reuse= starts the same id again from Python"
 
 
 def test_with_an_app_an_unknown_task_is_refused_with_the_known_names(zart: Zart) -> None:

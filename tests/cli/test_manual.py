@@ -42,6 +42,12 @@ def test_every_command_and_whatever_it_takes_says_what_it_is_for() -> None:
             assert taken.meaning, f"{command.usage} does not say what {taken.names[0]} is for"
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_says_the_same_of_itself_in_every_list_and_in_its_own_help(zart: Zart, name: str) -> None:
+    first = " ".join(zart(name, "--help").out.split("\n\n")[1].split())
+    assert first == COMMANDS[name]
+
+
 def test_options_that_are_explained_once_are_explained() -> None:
     by_hand = PAGE.read_text().partition(HEADING)[0]
     for option in ("--output", "-o", "--json", "--database-url", "--server"):

@@ -148,7 +148,7 @@ def test_who_serves_one_shard_alone_is_told_that_there_are_others(
 @pytest.mark.parametrize("kept", ["no map", '{"shard":0,"shards":1}'])
 def test_a_database_that_is_no_shard_is_used_without_a_word(zart: Zart, tmp_path: Path, kept: str) -> None:
     alone = ("--database-url", f"sqlite:///{tmp_path / 'alone.db'}")
-    assert zart("schedule", "echo", "--id", "order-1", *alone).err == ""
+    assert zart("schedule", "echo", "--id", "order-1", "--app", APP, *alone).err == ""
     assert zart("list", *alone).err == ""
     with closing(open_file(tmp_path / "alone.db")) as connection, connection:
         connection.execute("INSERT INTO zart_settings (name, value) VALUES ('sharding', ?)", (kept,))

@@ -17,7 +17,9 @@ REFERENCE = ROOT / "docs" / "reference"
 HEAD = "| name | what it is |\n|---|---|\n"
 BLOCK = re.compile(r"^```\{eval-rst\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 DIRECTIVE = re.compile(r"^\.\. auto(class|exception|function|module|data):: ([\w.]+)(?:\(\))?\n((?:   :.*\n)*)", re.MULTILINE)
-TABLE = re.compile(rf"^{re.escape(HEAD)}(?:\|.*\n)+\n", re.MULTILINE)
+TABLE = re.compile(rf"^{re.escape(HEAD)}(?:\|.*\n)+\n(?:```text\n[^`]*```\n\n)?", re.MULTILINE)
+SIGNED = {"zart.zart_durable", "zart.zart_step", "zart.TaskHandler", "zart.TaskContext", "zart.RetryConfig"}
+"""What is shown with its options and their defaults as well: what every workflow is written with."""
 
 
 @frozen
@@ -34,6 +36,19 @@ class Row:
 
     def members(self) -> Iterator[tuple[str, object]]:
         yield from ()
+
+    def signatures(self) -> str:
+        """Return how it is called, and its members are, a line each; without types, which would fill a page."""
+        if self.name not in SIGNED:
+            return ""
+        short = self.name.rsplit(".", 1)[-1]
+        lines = [
+            f"{short}.{name} = {vars(self.thing)[name]!r}" for name, _ in attributes(self.thing) if name in vars(self.thing)
+        ]
+        if short not in ("TaskHandler", "TaskContext"):  # nobody makes these
+            lines.append(called(short, self.thing))
+        lines += [called(f"{short}.{name}", member) for name, member in self.members() if callable(member)]
+        return "".join(f"{line}\n" for line in lines)
 
 
 @frozen
@@ -59,6 +74,13 @@ class DataRow(Row):
         module, _, name = self.name.rpartition(".")
         source = Path(inspect.getsourcefile(importlib.import_module(module)))
         return f"| `{self.name}` | {sentence_below(name, source.parent)} |\n"
+
+
+def called(name: str, fn: object) -> str:
+    bare = inspect.Parameter.empty
+    parameters = [each.replace(annotation=bare) for each in inspect.signature(fn).parameters.values() if each.name != "self"]
+    signature = inspect.Signature(parameters)
+    return f"{'await ' if inspect.iscoroutinefunction(fn) else ''}{name}{signature}"
 
 
 def sentence(thing: object) -> str:
@@ -117,11 +139,13 @@ def with_overviews(text: str) -> str:
 
 def _with_overview(section: str) -> str:
     blocks = list(BLOCK.finditer(section))
-    table = "".join(str(row) for block in blocks for row in rows(block[1]))
-    if not table:
+    shown = [row for block in blocks for row in rows(block[1])]
+    if not shown:
         return section
     at = blocks[0].start()
-    return f"{section[:at]}{HEAD}{table}\n{section[at:]}"
+    signatures = "".join(row.signatures() for row in shown)
+    fence = f"```text\n{signatures}```\n\n" if signatures else ""
+    return f"{section[:at]}{HEAD}{''.join(map(str, shown))}\n{fence}{section[at:]}"
 
 
 if __name__ == "__main__":

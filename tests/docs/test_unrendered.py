@@ -41,6 +41,24 @@ def test_the_index_of_its_folder_links_a_page_by_its_title(page):
     assert f"* [{title}]({page.name})" in (page.parent / "index.md").read_text()
 
 
+@pytest.mark.parametrize(
+    ("page", "line"),
+    [
+        ("functions", "zart_step(name, *, returns=<from the function's return annotation>, retry=None, timeout=None, "),
+        ("functions", "zart_durable(name=None, *, on_failure=None, timeout=None, max_retries=0, retry=None, queue='default', "),
+        ("handlers", "TaskHandler.failure_timeout = '10m'"),
+        ("handlers", "await TaskContext.wait_for_event(event, type=typing.Any, *, name=None, timeout=None)"),
+        (
+            "handlers",
+            "RetryConfig.exponential(max_retries, delay, multiplier=2.0, *, max_delay=None, jitter='none', retry_on=(), ",
+        ),
+    ],
+)
+def test_the_reference_shows_options_with_their_defaults(page, line):
+    blocks = re.findall(r"^```text\n([^`]*)```$", (DOCS / "reference" / f"{page}.md").read_text(), re.MULTILINE)
+    assert any(each.startswith(line) for block in blocks for each in block.splitlines())
+
+
 def test_the_way_of_an_execution_through_the_code_leads_through_functions_that_are_there():
     rows = [row for row in WAY.read_text().splitlines() if row.startswith("|") and MODULE.search(row)]
     assert [row.split(" | ")[0] for row in rows] == [f"| {what}" for what in (*range(1, 12), "crash", "failure")]

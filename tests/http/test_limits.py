@@ -11,7 +11,6 @@ from zart import StorageUnavailable
 from zart.http import Limits
 from zart.http.bodies import parse_json
 from zart.http.limits import Gates, Rates
-from zart.http.patience import Patience
 from zart.http.refusals import Refusal
 from zart.testing import FakeClock
 
@@ -304,29 +303,3 @@ def test_a_place_is_given_back_whatever_happens():
 def test_limits_that_make_no_sense_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         Limits(**bad)
-
-
-async def test_patience_ends_what_it_surrounds_and_lets_other_cancellations_through():
-    clock = FakeClock()
-    begun = asyncio.Event()
-
-    async def patient():
-        async with Patience(clock, 5):
-            begun.set()
-            await asyncio.Event().wait()
-
-    late = asyncio.ensure_future(patient())
-    await begun.wait()
-    clock.advance(5)
-    with pytest.raises(TimeoutError):
-        await late
-    begun.clear()
-    cancelled = asyncio.ensure_future(patient())
-    await begun.wait()
-    cancelled.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await cancelled
-    async with Patience(clock, 5):
-        pass
-    clock.advance(10)
-    await asyncio.sleep(0)  # nothing is left that would cancel

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -124,6 +125,23 @@ async def test_the_one_that_waits_longest_makes_room(memory):
         assert (await healthy.get("/healthz")).status_code == 200
         assert await ended(first) == b""
         assert not second.at_eof()
+
+
+async def test_room_is_made_for_each_of_those_who_come_at_once(memory):
+    limit, more = 3, 9
+    async with speaking(memory) as spoken, serving(spoken.api, ConnectionLimits(connections=limit)) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        # All are there before the server's loop turns again.
+        sockets = [socket.create_connection((host, int(port))) for _ in range(limit + more)]
+        opened = [await asyncio.open_connection(sock=each) for each in sockets]
+        ends = [asyncio.ensure_future(ended(reader)) for reader, _ in opened]
+        async with asyncio.timeout(10):
+            for each in asyncio.as_completed(ends[:more]):
+                assert await each == b""
+        assert not any(each.done() for each in ends[more:])
+        for _, writer in opened:
+            writer.close()
+        await asyncio.wait(ends)
 
 
 async def test_a_reader_that_does_not_read_is_given_up(memory):

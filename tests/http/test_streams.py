@@ -210,6 +210,35 @@ async def test_a_reader_that_fell_behind_is_told_to_list_again(memory):
     await reader.aclose()
 
 
+async def test_a_fault_of_a_backend_leaves_no_reader_without_an_answer(memory, monkeypatch, caplog):
+    client_ = DurableScheduler(memory)
+    clock = FakeClock()
+    reader = Overview(client_, clock, SystemRandomness(), 0.01).follow(None)
+    find, faults = memory.find, iter([KeyError("fault"), None])
+
+    async def faulty(query):
+        if (fault := next(faults, None)) is not None:
+            raise fault
+        return await find(query)
+
+    monkeypatch.setattr(memory, "find", faulty)
+    assert (await anext(reader)).event == "reset"
+    assert "could not look" in caplog.text
+    coming = asyncio.ensure_future(anext(reader))
+    while next(faults, "looked") != "looked":
+        clock.advance(0.05)
+        await asyncio.sleep(0)
+    for number in range(10):  # one is new to whoever looks a second time
+        await client_.start(f"new-{number}", "x", None)
+        clock.advance(0.05)
+        await asyncio.sleep(0)
+    while not coming.done():
+        clock.advance(0.05)
+        await asyncio.sleep(0)
+    assert coming.result().event == "execution"
+    await reader.aclose()
+
+
 async def test_an_ended_execution_that_left_the_newest_is_still_told(memory, monkeypatch):
     monkeypatch.setattr("zart.http.feeds._RECENT_WATCHED", 1)
     client_ = DurableScheduler(memory)

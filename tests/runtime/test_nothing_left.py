@@ -4,10 +4,12 @@ import asyncio
 import gc
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from itertools import count
 
 import pytest
 
-from zart import EventTimeout, Step, StepFailed, TaskContext, TaskHandler
+from zart import EventTimeout, RetryConfig, Step, StepFailed, TaskContext, TaskHandler
+from zart.stage import Stage
 from zart.testing import Harness
 
 Body = Callable[[TaskContext], Awaitable[int]]
@@ -38,6 +40,28 @@ async def in_tasks(ctx: TaskContext) -> int:
 async def scheduled(ctx: TaskContext) -> int:
     [outcome] = await ctx.wait([ctx.schedule(Step.of("a", number))])
     return outcome.unwrap()
+
+
+async def captured(ctx: TaskContext) -> int:
+    return await ctx.capture("a", lambda: 1)
+
+
+async def retried(ctx: TaskContext) -> int:
+    calls = count()
+
+    async def second_time() -> int:
+        if not next(calls):
+            raise ValueError("not yet")
+        return 1
+
+    return await ctx.step("a", second_time, retry=RetryConfig.fixed(1, "1s"))
+
+
+async def given_up(ctx: TaskContext) -> int:
+    waiting = asyncio.create_task(ctx.wait_for_event("e", type=int))
+    await ctx.step("a", number)
+    waiting.cancel()
+    return await ctx.step("b", number)
 
 
 async def failing(ctx: TaskContext) -> int:
@@ -76,7 +100,8 @@ class Bodily(TaskHandler[None, int]):
         return await self.body(ctx)
 
 
-BODIES: list[Body] = [in_a_row, side_by_side, in_tasks, scheduled, failing, caught, too_late, parked, raising]
+ALL_WELL: list[Body] = [in_a_row, side_by_side, in_tasks, scheduled, captured, retried, given_up]
+BODIES: list[Body] = [*ALL_WELL, failing, caught, too_late, parked, raising]
 
 
 @pytest.mark.parametrize("body", BODIES)
@@ -98,3 +123,22 @@ async def test_a_claim_that_is_over_leaves_no_circles(body: Body) -> None:
             gc.garbage.clear()
             gc.enable()
     assert not left
+
+
+async def waited() -> int:
+    await asyncio.sleep(0)
+    return 1
+
+
+async def waiting(ctx: TaskContext) -> int:
+    return sum(await asyncio.gather(ctx.step("a", waited), ctx.step("b", waited)))
+
+
+@pytest.mark.parametrize("body", [side_by_side, waiting])
+async def test_whoever_rests_keeps_nothing_of_what_has_ended(body: Body) -> None:
+    handler = Bodily(body)
+    async with Harness([handler]) as harness:
+        await asyncio.gather(*(harness.client.start_for(handler, str(number), None) for number in range(10)))
+        await harness.run_to_idle()
+        gc.collect()
+        assert sum(type(each) is Stage for each in gc.get_objects()) <= 1  # the last one may be somebody's still

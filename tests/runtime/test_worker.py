@@ -288,6 +288,48 @@ async def test_after_a_fault_in_a_beat_the_worker_goes_on(
         assert not worker._membership._rejoining
 
 
+class Hanging(InMemoryScheduler):
+    """Answers claims until one has brought something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hangs = asyncio.Event()
+        self.goodbyes = 0
+        self._has_given = False
+
+    async def claim(self, demand: Demand) -> Sequence[Claim]:
+        if self._has_given:
+            self.hangs.set()
+            await asyncio.Event().wait()
+        claims = await super().claim(demand)
+        self._has_given = bool(claims)
+        return claims
+
+    async def beat(self, beat: WorkerBeat) -> BeatReply:
+        self.goodbyes += beat.leaving
+        return await super().beat(beat)
+
+
+async def test_a_worker_whose_task_is_cancelled_while_a_claim_hangs_says_goodbye() -> None:
+    waits = EventWaits()
+    async with Hanging() as storage:
+        client = DurableScheduler(storage)
+        await client.start_for(waits, "x", None)
+        worker = Worker(storage, [waits], evolve(QUICK, shutdown_timeout=0))
+
+        async def app() -> None:
+            async with worker:
+                await asyncio.Event().wait()
+
+        working = asyncio.ensure_future(app())
+        await storage.hangs.wait()
+        working.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await working
+        assert storage.goodbyes == 1
+        assert not worker._tasks
+
+
 async def test_a_worker_that_cannot_say_goodbye_leaves_nothing_behind(caplog: pytest.LogCaptureFixture) -> None:
     async with Faulty("leaving") as storage:
         worker = Worker(storage, [Polite()], QUICK)

@@ -148,6 +148,14 @@ def test_values_in_names_do_not_enter_labels(name, label):
     assert plain(name) == label
 
 
+def test_a_template_of_values_alone_is_not_every_steps_name():
+    TEMPLATES.add("{order}")
+    try:
+        assert plain("pack it up") == "pack it up"
+    finally:
+        TEMPLATES.discard("{order}")
+
+
 def test_labels_of_one_task_stay_few():
     labels = StepLabels()
     seen = {labels.of("t", "".join("ab"[int(bit)] for bit in f"{number:010b}")) for number in range(1000)}

@@ -1,5 +1,6 @@
 """Values through the codec: exactly as they were, or refused by name and place."""
 
+import asyncio
 import dataclasses
 import functools
 import math
@@ -23,6 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from typing_extensions import TypeAliasType
 
+from zart import zart_step
 from zart.codec import ANY, check_size, codec_for, return_type
 from zart.codec.containers import union_shape
 from zart.codec.leaves import LEAVES
@@ -564,6 +566,17 @@ def test_the_error_says_where_in_the_value() -> None:
         ANY.encode({"a": [1, {"?": {1}}]}, "the result of step 'x'")
     with pytest.raises(UndeclaredType, match=r"at \[1\]\.name is of type int"):
         codec_for(tuple[int, Cat | Dog]).encode((1, Cat(5)), "the input of it")  # type: ignore[arg-type] # the point
+
+
+async def test_what_was_not_awaited_is_said_so() -> None:
+    step = zart_step("fs")(lambda: 1)()
+    said = "the result of execution 'x' is a Step that was not awaited; await it, and return what comes of it"
+    for codec in (codec_for(int), ANY):
+        with pytest.raises(UndeclaredType) as refused:
+            codec.encode(step, "the result of execution 'x'")
+        assert str(refused.value) == said
+    with pytest.raises(UndeclaredType, match=r"payload\[0\] is a Future that was not awaited; await it, and give what"):
+        codec_for(list[int]).encode([asyncio.Future()], "payload")
 
 
 def test_an_input_or_payload_is_given_and_not_returned() -> None:

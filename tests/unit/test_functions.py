@@ -212,10 +212,15 @@ def test_a_class_of_steps_without_a_name_is_told_so() -> None:
 
 
 def test_a_result_that_cannot_be_saved_is_refused_at_once() -> None:
-    with pytest.raises(TypeError, match="cannot be saved"):
+    message = r"the result of .*\bbad cannot be saved: values of type Registry cannot be saved; use"
 
-        @zart_step("bad")
-        def bad() -> Registry: ...
+    def bad() -> Registry: ...
+
+    for fn in (bad, partial(bad)):
+        with pytest.raises(TypeError, match=message):
+            zart_step("bad")(fn)
+        with pytest.raises(TypeError, match=message):
+            Step.of("bad", fn)
 
 
 def test_a_result_defined_further_down_is_looked_up_by_the_first_call() -> None:

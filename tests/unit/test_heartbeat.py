@@ -82,6 +82,8 @@ async def test_a_loop_that_does_not_turn_is_given_up_and_beaten_for_again_when_i
     assert [each.message.split(";")[0] for each in caplog.records if each.levelname == "ERROR"] == [
         "the event loop has not turned for 4 s, giving the lease up"
     ]
+    (warning,) = [each.message for each in caplog.records if each.levelname == "WARNING"]
+    assert warning.endswith("; make it a plain function, which gets a thread, or use asyncio.to_thread")
     loop.turn()
     assert [await passes(INTERVAL) for _ in range(2)] == [1, 1]
 

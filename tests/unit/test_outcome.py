@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zart import errors
+from zart.codec import codec_for
 from zart.errors import (
     BodyFailure,
     DeadlineExceeded,
@@ -50,6 +51,8 @@ from zart.outcome import (
     error_through,
     failure_fields,
     failure_of,
+    failure_reason,
+    failure_traceback,
     is_final,
     load_error,
     load_failure,
@@ -608,7 +611,7 @@ def business(step: str) -> BaseException:
         (EventTimeout("e", "n"), StepFailure("n", "EventTimeout", "no event 'e' came before the deadline of the wait 'n'")),
         (
             RetryExhausted("s", 2, ValueError("x")),
-            StepFailure("s", "RetryExhausted", "step 's' failed 2 times, the last time with: x"),
+            StepFailure("s", "RetryExhausted", "step 's' failed 2 times, the last time with: ValueError: x"),
         ),
         (business("s"), StepFailure("s", f"{__name__}.Declined", "no funds")),
         (TaskTimeout(), DeadlineExceeded()),
@@ -645,13 +648,90 @@ def test_the_fields_of_a_failure() -> None:
     assert failure_fields(save_failure(failure, ())) == {
         "kind": "RetriesExhausted",
         "error_type": "MaxRetriesExhausted",
-        "message": "failed 3 times, the last time with: m",
+        "message": "failed 3 times, the last time with: ValueError: m",
         "attempts": 3,
         "last": last,
     }
     raw = load_failure(save_failure(failure.last, ()), ())
     assert isinstance(raw, StepFailure)
     assert raw.raw["step"] == "s"
+
+
+def caught(raise_: Callable[[], Any]) -> Exception:
+    try:
+        raise_()
+    except Exception as error:  # noqa: BLE001 # whatever it is
+        return error
+    raise AssertionError("it raised nothing")
+
+
+def looks_up() -> int:
+    return {"a": 1}["nokey"]
+
+
+def test_a_bodys_failure_keeps_its_traceback_and_place_also_when_it_was_tried_again() -> None:
+    failure = failure_of(caught(looks_up))
+    assert isinstance(failure, BodyFailure)
+    line = looks_up.__code__.co_firstlineno + 1
+    for each in (failure, RetriesExhausted(2, failure)):
+        text = save_failure(each, ())
+        assert failure_traceback(text) == failure.traceback
+        assert failure_reason(text) == f"{error_summary(text)} (test_outcome.py:{line} in looks_up)"
+    assert failure.traceback.startswith("Traceback (most recent call last):\n")
+    assert f"line {line}, in looks_up" in failure.traceback
+    again = load_failure(save_failure(failure, ()), ())
+    assert isinstance(again, BodyFailure)
+    assert again.traceback == failure.traceback
+
+
+def test_the_place_is_in_users_code_whoever_raised() -> None:
+    for raise_ in (lambda: json.loads("{"), load_one):
+        reason = failure_reason(save_failure(failure_of(caught(raise_)), ()))
+        assert "(test_outcome.py:" in reason
+
+
+def load_one() -> None:
+    codec_for(int).decode('"x"')
+
+
+def test_what_came_through_no_line_of_users_code_has_neither_place_nor_traceback() -> None:
+    for error in (TaskError("crash loop"), StepFailed("s", "ValueError", "m", "t")):
+        text = save_failure(failure_of(error), ())
+        assert (failure_reason(text), failure_traceback(text)) == (error_summary(text), None)
+
+
+def test_a_failure_of_a_large_traceback_is_cut() -> None:
+    error = ValueError("x" * 100_000)
+    failure = failure_of(caught(lambda: raise_it(error)))
+    text = save_failure(failure, ())
+    assert len(failure_traceback(text) or "") <= TRACEBACK_BYTES
+    assert len(failure_reason(text)) <= 500 + 203
+
+
+def raise_it(error: Exception) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("last", ["%s", '{"failure": "RetriesExhausted", "attempts": 2, "last": %s}'])
+def test_a_failure_that_an_earlier_version_has_saved_is_read(last: str) -> None:
+    text = last % '{"failure": "BodyFailure", "error_type": "KeyError", "message": "x", "error": null}'
+    assert (failure_traceback(text), failure_reason(text)) == (None, error_summary(text))
+    loaded = load_failure(text, ())
+    body = loaded.last if isinstance(loaded, RetriesExhausted) else loaded
+    assert isinstance(body, BodyFailure)
+    assert (body.message, body.traceback) == ("x", "")
+
+
+@pytest.mark.parametrize("text", ["", "null", "[]", '{"last": 5}', '{"traceback": 5, "place": ["x"]}'])
+def test_what_is_no_failure_has_no_traceback(text: str) -> None:
+    assert failure_traceback(text) is None
+    assert failure_reason(text) == error_summary(text)
+
+
+def test_the_fields_tell_the_type_of_the_last_error_unless_it_says_a_sentence() -> None:
+    for error, said in ((KeyError("k"), "KeyError: 'k'"), (ValueError(), "ValueError"), (TaskTimeout(), str(TaskTimeout()))):
+        fields = failure_fields(save_failure(RetriesExhausted(2, failure_of(error)), ()))
+        assert fields["message"] == str(MaxRetriesExhausted(2, error)) == f"failed 2 times, the last time with: {said}"
 
 
 def test_a_failure_made_by_hand_of_what_is_no_text_is_saved() -> None:

@@ -11,6 +11,8 @@ from zart.turns import CURRENT, Turns, install
 
 
 class _Scope:
+    unused = None
+
     def __init__(self, turns: Turns) -> None:
         self.turns = turns
 
@@ -129,3 +131,21 @@ async def test_a_task_of_a_body_refuses_what_cannot_be_awaited() -> None:
 
     _, task = play(body, [], ["moving"])
     await task
+
+
+async def test_cancelled_callbacks_do_not_pile_up() -> None:
+    many = 200
+    most = 0
+    state = ["moving"]
+
+    async def body() -> None:
+        nonlocal most
+        for _ in range(many):
+            asyncio.get_running_loop().call_soon(state.append, "called").cancel()
+            await asyncio.sleep(0)
+            most = max(most, len(turns.queued))
+
+    turns, task = play(body, [], state)
+    await task
+    assert most < many / 10
+    assert state == ["moving"]

@@ -25,12 +25,12 @@ COMMANDS = {
     "list": "List executions, newest first.",
     "cancel": "Cancel an execution.",
     "serve": "Serve the HTTP API until stopped by SIGTERM or Ctrl-C.",
-    "mcp": "Answer an agent over standard input and output, in the Model Context Protocol.",
+    "mcp": "Answer an agent over standard input and output, in the Model Context Protocol, until it closes them.",
     "schema": "Describe every command, and every task with the JSON Schemas of its input and output.",
     "doctor": "Examine the database and the way to it, and say what to do about what is wrong.",
-    "bench": "Measure this database for a few seconds, and say what it means.",
+    "bench": "Measure this database for a few seconds, and say what the figures mean.",
     "demo": "Run a data pipeline, kill its worker, watch it finish.",
-    "completion": "Print what makes a shell complete commands and options.",
+    "completion": "Print what makes a shell complete commands, options, and the words that options take.",
 }
 """Name -> what it does; each is the function of its name in `zart.cli.commands.<name>`, and imported when it is called."""
 

@@ -121,7 +121,10 @@ class Refused(Exception):
         return cls(problem.code, problem.message, problem.hint, problem.exit)
 
 
-_HINTS: Mapping[str, str] = {"not_found": "`zart list` shows what there is"}
+_HINTS: Mapping[str, str] = {
+    "not_found": "`zart list` shows what there is",
+    "idempotency_mismatch": "use another id; once it has ended, reuse= starts the same id again from Python",
+}
 """Code -> what to do about it here; else the error's own words, after its last semicolon."""
 _LAST_HINTS: Mapping[str, str] = {
     "invalid_data": "`zart schema` shows what each task takes",

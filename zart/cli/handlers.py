@@ -1,17 +1,27 @@
 """`--app package.module:name`: finds the handlers that a command line speaks of."""
 
 import importlib
+import inspect
 import os
 import sys
+import sysconfig
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from traceback import walk_tb
 from typing import Any
 
+import zart
 from zart.cli.errors import Exit, Refused
+from zart.factories import StepFactory
 from zart.handler import TaskHandler
+from zart.problems import parted
 from zart.registry import Registry
 
 _FORM = "write --app package.module:name, or set ZART_APP"
 _WHERE = "start the command where the module can be imported from"
+_ANYTHING = "name a Registry, a handler, handlers, or a function that returns one of these"
+_ZART, _PYTHON = Path(zart.__file__).parent, sysconfig.get_path("stdlib")
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def registry_of(app: str | None) -> Registry:
@@ -31,7 +41,13 @@ def registry_of(app: str | None) -> Registry:
     if "/" in module or module.startswith("."):
         raise _refused(f"{module!r} is no module", _not_a_file(module, name))
     found = _found(module, name)
-    if not isinstance(found, (Registry, TaskHandler, type)) and callable(found):
+    if isinstance(found, StepFactory):
+        raise _refused(f"{app!r} is a step, which only a handler can run", f"name the handler, or a Registry: {_there(module)}")
+    if isinstance(found, type):
+        raise _refused(*_class(app, found))
+    if inspect.iscoroutinefunction(found):
+        raise _refused(f"{app!r} is an async function and no handler", "make it one with @zart_durable, or name a Registry")
+    if not isinstance(found, (Registry, TaskHandler)) and callable(found):
         found = _called(app, found)
     return _registered(app, found)
 
@@ -45,13 +61,13 @@ def _found(module: str, name: str) -> Any:
         if error.name is not None and (module == error.name or module.startswith(f"{error.name}.")):
             hint = _not_a_file(module, name) if module.endswith(".py") else _WHERE
             raise _refused(f"there is no module {module!r}", hint) from error
-        raise _refused(f"{module!r} cannot be imported: {error}", "install what it needs") from error
+        raise _refused(f"{module!r} cannot be imported: {error}{_place(error)}", "install what it needs") from error
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             raise
         # A module may fail in any way, SystemExit included.
         raise _refused(
-            f"{module!r} cannot be imported: {type(error).__name__}: {error}", "importing it must work by itself"
+            f"{module!r} cannot be imported: {type(error).__name__}: {error}{_place(error)}", "importing it must work by itself"
         ) from error
     for part in name.split("."):
         try:
@@ -59,6 +75,32 @@ def _found(module: str, name: str) -> Any:
         except AttributeError:
             raise _refused(f"{module!r} has no {name!r}", _there(module)) from None
     return found
+
+
+def _place(error: BaseException) -> str:
+    """Return where in the user's own files an error comes from, in brackets; nothing if it is in none, or says so itself."""
+    if isinstance(error, SyntaxError):
+        return ""
+    places = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
+    named = [each for each in places if not _is_foreign(each[0])]
+    if not named:
+        return ""
+    # The deepest that is not a package's; of what is installed as a whole, where the import has begun.
+    file, line = next((each for each in reversed(named) if _INSTALLED.isdisjoint(each[0].parts)), named[0])
+    return f" ({file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}, line {line})"
+
+
+def _is_foreign(file: Path) -> bool:
+    """Whether a frame is of Python or of Zart."""
+    inside = file.is_relative_to(_PYTHON) and _INSTALLED.isdisjoint(file.parts)
+    return str(file).startswith("<") or inside or file.is_relative_to(_ZART)
+
+
+def _class(app: str, found: type) -> tuple[str, str]:
+    """Return what is wrong with naming a class, and what to name."""
+    if issubclass(found, TaskHandler):
+        return f"{app!r} is a handler's class, not a handler", f"name an instance, {found.__name__}(), or a Registry with it"
+    return f"{app!r} is the class {found.__name__}", _ANYTHING
 
 
 def _meant(app: str) -> str:
@@ -92,7 +134,7 @@ def _called(app: str, factory: Callable[[], Any]) -> Any:
         return factory()
     except Exception as error:
         raise _refused(
-            f"{app!r} was called and failed: {type(error).__name__}: {error}", "it is called without arguments"
+            f"{app!r} was called and failed: {type(error).__name__}: {error}{_place(error)}", "it is called without arguments"
         ) from error
 
 
@@ -103,17 +145,22 @@ def _registered(app: str, found: Any) -> Registry:
         if isinstance(found, TaskHandler):
             found = [found]
         if not isinstance(found, Iterable) or isinstance(found, str | bytes):
-            raise _refused(
-                f"{app!r} is of type {type(found).__name__}",
-                "name a Registry, a handler, handlers, or a function that returns one of these",
-            )
+            raise _refused(f"{app!r} is of type {type(found).__name__}", _ANYTHING)
         try:
-            registry = Registry(found)
+            registry = Registry(_instances(app, found))
         except (TypeError, ValueError) as error:
-            raise _refused(f"{app!r}: {error}", "mend the handler") from error
+            message, mend = parted(error)
+            raise _refused(f"{app!r}: {message}", mend or "mend the handler") from error
     if not len(registry):
         raise _refused(f"{app!r} holds no handler", "register at least one")
     return registry
+
+
+def _instances(app: str, found: Iterable[Any]) -> Iterable[Any]:
+    for each in found:
+        if isinstance(each, type):
+            raise _refused(f"{app!r} holds the class {each.__name__}", f"put an instance there, {each.__name__}()")
+        yield each
 
 
 def _refused(message: str, hint: str) -> Refused:

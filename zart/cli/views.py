@@ -1,10 +1,15 @@
 """Executions as the commands show them: flat records with stable keys for programs, less of them for people."""
 
+import sys
 from typing import Any
 
-from zart.cli.output import Record, put_record, put_table
+from rich.text import Text
+
+from zart.cli.output import Record, console, put_record, put_table
 from zart.cli.settings import Format
-from zart.report import DurableExecutionStatus, StepStatusInfo
+from zart.cli.terminal import visible
+from zart.clock import SystemClock
+from zart.report import DurableExecutionStatus, StepStatusInfo, as_of
 from zart.status import ExecutionStatus, StepKind
 
 LIST_COLUMNS = ("execution_id", "task", "status", "scheduled_at")
@@ -13,17 +18,29 @@ _STEP_COLUMNS = ("name", "kind", "status", "attempts", "started_at", "took", "de
 
 def put_execution(record: DurableExecutionStatus, form: Format, *, steps: bool = False) -> None:
     """Print what `status` and `wait` show."""
+    record = as_of(record, SystemClock().now())
     shown = summary(record, steps=steps)
     if form == "table":
         shown.pop("steps", None)
+        shown.pop("traceback", None)
         if record.reason is not None:
             del shown["error"]  # the same in words
         if not record.attempt:
             del shown["attempt"]  # the first one is nothing to speak of
     put_record(shown, form)
+    if form == "table" and steps and record.traceback is not None:
+        _put_traceback(record.traceback)
     if form == "table" and steps and record.steps:
         rows = [_row(step, _deadline(record, step)) for step in record.steps]
         put_table(rows, _STEP_COLUMNS, title="steps", notes=[_notes(step) for step in record.steps])
+
+
+def _put_traceback(traceback: str) -> None:
+    screen = console(sys.stdout)
+    screen.print()
+    screen.print(Text("traceback", style="bold"))
+    for line in traceback.splitlines():
+        screen.print(Text(visible(line)), soft_wrap=True)
 
 
 def reason_note(row: Record) -> Record:
@@ -32,7 +49,7 @@ def reason_note(row: Record) -> Record:
 
 
 def summary(record: DurableExecutionStatus, *, steps: bool = False) -> dict[str, Any]:
-    """Return what `status` and `wait` print; with `steps` also every step with its attempts, deadline and errors."""
+    """Return what `status` and `wait` print; with `steps` also the body's traceback and every step with its errors."""
     failed = record.status is ExecutionStatus.FAILED
     shown = {
         "execution_id": record.execution_id,
@@ -42,6 +59,7 @@ def summary(record: DurableExecutionStatus, *, steps: bool = False) -> dict[str,
         "output": None if failed else record.result,
         "error": record.result if failed else None,
         "reason": record.reason,
+        **({"traceback": record.traceback} if steps else {}),
         "run": record.run,
         "attempt": record.attempt,
         "scheduled_at": record.scheduled_at,
@@ -95,5 +113,6 @@ def _notes(step: StepStatusInfo) -> dict[str, Any]:
         told |= {f"error {number}": error for number, error in enumerate(step.errors, 1)}
     else:
         told["error"] = step.error
-    trace = () if step.traceback is None or step.status == "completed" else tuple(step.traceback.splitlines())
+    # That of a step which runs, or has come to its end, is of a call that matters no more.
+    trace = () if step.traceback is None or step.status in {"completed", "running"} else tuple(step.traceback.splitlines())
     return told | {"traceback": trace}

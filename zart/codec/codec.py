@@ -1,5 +1,6 @@
 """The codec of a declared type: a value in, text out, and back."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from zart.codec.shapes import name_of, shape_of
@@ -135,6 +136,9 @@ def check_size(text: str, limit: int, what: str) -> None:
 
 def _refusal(what: str, wrong: Mismatch) -> UndeclaredType:
     place, kind = wrong.place(what), type(wrong.value)
+    if issubclass(kind, Awaitable):
+        mend = f"await it, and {_verb(what)} what comes of it"
+        return _worded(UndeclaredType(place, kind.__name__, mend), f"{place} is a {kind.__name__} that was not awaited; {mend}")
     if wrong.reason:
         return _worded(UndeclaredType(place, kind.__name__, wrong.reason), f"{place} {wrong.reason}")
     if wrong.expected:

@@ -4,9 +4,8 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NoReturn
 
-from zart.clock import Clock, pause
+from zart.clock import Clock, limited, pause
 from zart.http.limits import Gates, Limits
-from zart.http.patience import Patience
 from zart.http.refusals import Refusal
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,7 +39,7 @@ async def read_body(receive: Receive, headers: Mapping[bytes, bytes], limits: Li
     pieces: list[bytes] = []
     size = 0
     try:
-        async with Patience(clock, limits.body_time):
+        async with limited(clock, limits.body_time, "the body did not come in time"):
             while True:
                 message = await receive()
                 if message["type"] == "http.disconnect":
@@ -71,7 +70,7 @@ async def swallow(receive: Receive, clock: Clock) -> None:
     """
     size = 0
     try:
-        async with Patience(clock, _SWALLOW_TIME):
+        async with limited(clock, _SWALLOW_TIME, "the rest is not read"):
             while size < _SWALLOWED:
                 message = await receive()
                 size += len(message.get("body", b""))

@@ -190,6 +190,10 @@ class Overview:
             except SchedulerError as error:
                 logger.warning("the stream of all executions could not look: %s", type(error).__name__)
                 partly = True
+            except Exception:
+                # A fault of a backend's, or ours: whoever reads must not be left without an answer.
+                logger.exception("the stream of all executions could not look")
+                partly = True
             board.begun.set()
             if partly and self._clock.monotonic() - reset_at >= _RESET_EVERY:
                 reset_at = self._clock.monotonic()

@@ -12,13 +12,12 @@ from attrs import field, frozen
 from msgspec import UNSET
 
 from zart.client import DurableScheduler
-from zart.clock import Clock
+from zart.clock import Clock, limited
 from zart.codec import ANY
 from zart.durations import to_timedelta
 from zart.errors import ExecutionNotFound, WaitTimedOut
 from zart.http import wire
 from zart.http.limits import Limits
-from zart.http.patience import Patience
 from zart.http.refusals import Refusal
 from zart.http.schemas import describe_all
 from zart.http.views import execution_of, summary_of
@@ -233,7 +232,7 @@ class Operations:
             Refusal: (storage_unavailable) it was not.
         """
         try:
-            async with Patience(self.clock, self._limits.storage_time):
+            async with limited(self.clock, self._limits.storage_time, "the database took too long"):
                 return await work
         except TimeoutError:
             raise Refusal("storage_unavailable", "the database took too long", "try again in a while") from None

@@ -81,7 +81,9 @@ class Connection(HttpToolsProtocol):
         super().connection_made(transport)
         self._expect()
         if len(self.connections) > self.config.limits.connections:
-            next(iter(self.config.waiting)).transport.abort()
+            longest = next(iter(self.config.waiting))
+            del self.config.waiting[longest]  # at once: others may come before it is lost
+            longest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Be forgotten."""

@@ -5,7 +5,16 @@ among those that were declared, their subclasses, and fixed tables; a name in st
 exception comes in, saving gives text and raises nothing, and reading gives an exception.
 """
 
-from zart.outcome.failures import attempt_summary, error_summary, failure_fields, failure_of, load_failure, save_failure
+from zart.outcome.failures import (
+    attempt_summary,
+    error_summary,
+    failure_fields,
+    failure_of,
+    failure_reason,
+    failure_traceback,
+    load_failure,
+    save_failure,
+)
 from zart.outcome.outcomes import BusinessErr, Ok, StepOutcome, ZartErr
 from zart.outcome.saved import REFUSED, error_through, is_final, load_error, save_error, step_failed
 
@@ -20,6 +29,8 @@ __all__ = [
     "error_through",
     "failure_fields",
     "failure_of",
+    "failure_reason",
+    "failure_traceback",
     "is_final",
     "load_error",
     "load_failure",

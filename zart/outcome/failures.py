@@ -18,8 +18,9 @@ from zart.errors import (
     StepTimedOut,
     TaskTimeout,
 )
-from zart.outcome.saved import TYPE, Declared, Saved, revived, saved_error
-from zart.outcome.wording import one_line, text_of, type_name
+from zart.naming import type_name
+from zart.outcome.saved import SENTENCES, TYPE, Declared, Saved, revived, saved_error
+from zart.outcome.wording import one_line, place_of, text_of, trace_of
 from zart.payloads import why_sealed
 
 _SUMMARY = 500
@@ -38,7 +39,9 @@ def failure_of(error: BaseException) -> ExecutionFailure:
         step = _step_of(error)
         if step is not None:
             return StepFailure(step, type_name(type(error)), text_of(error), cause=error)
-    return BodyFailure(type_name(type(error)), text_of(error), cause=error)
+    # What has come through no line of users' code was said by Zart, which has nothing to show of itself.
+    trace = trace_of(error) if place_of(error) else ""
+    return BodyFailure(type_name(type(error)), text_of(error), traceback=trace, cause=error)
 
 
 def _step_of(error: BaseException) -> str | None:
@@ -77,6 +80,17 @@ def failure_fields(text: str) -> dict[str, Any]:
         return {"kind": "BodyFailure", "error_type": kind, "message": message}
 
 
+def failure_reason(text: str) -> str:
+    """Return one line, "ErrorType: message (file.py:12 in function)", of a saved failure; its place in users' code."""
+    place = _body(text).get("place")
+    return f"{error_summary(text)} ({one_line(place)})" if place else error_summary(text)
+
+
+def failure_traceback(text: str) -> str | None:
+    """Return the traceback of a saved failure of a body, or of its last attempt; None where users' code did not raise it."""
+    return _body(text).get("traceback")
+
+
 def error_summary(text: str) -> str:
     """Return one line, "ErrorType: message", of a saved error or failure."""
     try:
@@ -97,6 +111,17 @@ def attempt_summary(text: str) -> str | None:
         return _summary(*_told(saved))
     except Exception:  # noqa: BLE001 # as above
         return _summary(*_unreadable(text))
+
+
+def _body(text: str) -> dict[str, str]:
+    """Return the texts that are saved of a body's failure."""
+    try:
+        saved = read(text)
+        while "last" in saved:
+            saved = saved["last"]
+        return {key: told for key, told in saved.items() if type(told) is str}
+    except Exception:  # noqa: BLE001 # as above
+        return {}
 
 
 def _told(saved: Saved) -> tuple[str, str]:
@@ -129,7 +154,12 @@ def _saved(failure: ExecutionFailure, declared: Declared) -> Saved:
             return {"failure": "RetriesExhausted", "attempts": failure.attempts, "last": _saved(failure.last, declared)}
         case BodyFailure():
             error = saved_error(failure.cause, declared)
-            return {"failure": "BodyFailure", "error_type": failure.error_type, "message": failure.message, "error": error}
+            words = {"error_type": failure.error_type, "message": failure.message}
+            if failure.traceback:
+                words["traceback"] = failure.traceback
+            if failure.cause is not None and (place := place_of(failure.cause)):
+                words["place"] = place
+            return {"failure": "BodyFailure", **words, "error": error}
         case _:
             return {"failure": "DeadlineExceeded"}
 
@@ -143,7 +173,8 @@ def _loaded(saved: Saved, declared: Declared) -> ExecutionFailure:
         case "RetriesExhausted":
             return RetriesExhausted(saved["attempts"], _loaded(saved["last"], declared))
         case "BodyFailure":
-            return BodyFailure(saved["error_type"], saved["message"], cause=cause)
+            # Without a traceback in what an earlier Zart has saved.
+            return BodyFailure(saved["error_type"], saved["message"], traceback=saved.get("traceback", ""), cause=cause)
         case "DeadlineExceeded":
             return DeadlineExceeded()
         case other:
@@ -155,7 +186,8 @@ def _fields(saved: Saved) -> dict[str, Any]:
     match kind:
         case "RetriesExhausted":
             last, attempts = _fields(saved["last"]), saved["attempts"]
-            message = f"failed {attempts} times, the last time with: {last['message']}"
+            said = [last["message"]] if last["error_type"] in SENTENCES else [last["error_type"], last["message"]]
+            message = f"failed {attempts} times, the last time with: {': '.join(filter(None, said))}"
             return {"kind": kind, "error_type": "MaxRetriesExhausted", "message": message, "attempts": attempts, "last": last}
         case "DeadlineExceeded":
             return {"kind": kind, "error_type": type(_DEADLINE).__name__, "message": str(_DEADLINE)}

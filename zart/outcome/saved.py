@@ -20,7 +20,8 @@ from zart.codec.leaves import LEAVES
 from zart.codec.shapes import shape_of
 from zart.codec.text import TAG, Mismatch, read, refuse, tag_of, tagged, untagged, write
 from zart.errors import DeserializationError, PayloadTooLarge, SealedPayload, StepFailed, UndeclaredType, ZartError
-from zart.outcome.wording import text_of, trace_of, type_name
+from zart.naming import type_name
+from zart.outcome.wording import text_of, trace_of
 from zart.payloads import why_sealed
 from zart.status import ExecutionStatus
 
@@ -42,6 +43,8 @@ def _table(names: dict[str, Any], root: type[BaseException]) -> dict[str, type[B
 
 
 _ZART = _table(vars(errors), ZartError)
+SENTENCES: frozenset[str] = frozenset(_ZART) - {"NonRetryable", "RetryAfter"}
+"""The errors of Zart's own whose text is a sentence, which needs no type before it; the other two say what users said."""
 _BUILTIN = _table(vars(builtins), BaseException)
 _FINAL = frozenset(kind.__name__ for kind in (UndeclaredType, PayloadTooLarge, DeserializationError))
 _STANDARD = {kind.__name__: shape for kind, shape in LEAVES.items() if isinstance(kind, type) and kind in shape.python}

@@ -3,23 +3,21 @@
 The texts may hold NUL and lone surrogates; the codec keeps them.
 """
 
+import sysconfig
 import traceback
+from pathlib import Path
+
+from zart.naming import exactly, type_name
 
 MESSAGE_BYTES = 8 * 1024
 TRACEBACK_BYTES = 32 * 1024
-_NAME_CHARACTERS = 255
 _FRAMES = 100
 _CUT = "[…] "
-_OWN = frozenset({"builtins", "zart.errors"})
-
-
-def type_name(kind: type) -> str:
-    """Return a class's qualified name; those of Python and Zart stand alone."""
-    try:
-        name, module = exactly(type.__dict__["__qualname__"].__get__(kind)), kind.__module__
-        return name if module in _OWN else f"{exactly(module)}.{name}"[-_NAME_CHARACTERS:]
-    except Exception:  # noqa: BLE001 # a metaclass may do anything
-        return "(a class without a name)"
+_PLACE = 200
+_ZART = str(Path(__file__).parents[1])
+_PYTHON = sysconfig.get_path("stdlib")
+_INSTALLED = ("site-packages", "dist-packages")
+"""Folders below Python's own with what others have written."""
 
 
 def text_of(error: BaseException) -> str:
@@ -39,13 +37,22 @@ def trace_of(error: BaseException) -> str:
         return ""
 
 
-def exactly(text: str) -> str:
-    """Return a text as a plain str, whatever a subclass makes of it.
+def place_of(error: BaseException) -> str:
+    """Return the innermost line of users' code that an exception came through, "orders.py:12 in helper"; empty if none."""
+    try:
+        codes = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+        code, line = next(each for each in reversed(codes) if not _is_ours(each[0].co_filename))
+        return f"{Path(code.co_filename).name}:{line} in {code.co_name}"[:_PLACE]
+    except BaseException:  # noqa: BLE001 # StopIteration, and as above
+        return ""
 
-    Raises:
-        TypeError: it is none.
-    """
-    return str.__getitem__(text, slice(None))
+
+def _is_ours(file: str) -> bool:
+    """Whether a file is Zart's or Python's own."""
+    path = Path(file)
+    if path.is_relative_to(_PYTHON):
+        return path.is_relative_to(_ZART) or not any(part in _INSTALLED for part in path.parts)
+    return path.is_relative_to(_ZART) or file.startswith("<frozen ")
 
 
 def tail(text: str, limit: int) -> str:

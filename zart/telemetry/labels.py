@@ -31,13 +31,14 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 
 def _literal(template: str) -> int:
-    return sum(len(text) for text, _, _, _ in Formatter().parse(template))
+    return sum(each.isalnum() for text, _, _, _ in Formatter().parse(template) for each in text)
 
 
 @lru_cache(maxsize=4096)
 def plain(name: str) -> str:
     """Return a step's name without values."""
-    fitting = [each for each in tuple(TEMPLATES) if _pattern(each).fullmatch(name)]
+    # A template of values alone would fit every step of every task.
+    fitting = [each for each in tuple(TEMPLATES) if _literal(each) and _pattern(each).fullmatch(name)]
     if fitting:
         return max(fitting, key=lambda each: (_literal(each), each))
     return _VALUES.sub("*", name)

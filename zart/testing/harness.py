@@ -14,7 +14,7 @@ from zart.config import WorkerConfig
 from zart.durations import Duration, to_timedelta
 from zart.errors import WaitTimedOut
 from zart.handler import TaskHandler
-from zart.observe import Observer
+from zart.observe import Observer, Strict, Unobserved, Watched
 from zart.records import Execution, Query
 from zart.registry import Registry
 from zart.scheduler import Storage
@@ -33,6 +33,22 @@ PATIENCE = 30.0
 
 class HarnessStuck(AssertionError):
     """An execution neither ends nor waits for anything that the harness can move."""
+
+
+class StepNotAwaited(AssertionError):
+    """A body has ended that made a step, and neither awaited it nor gave it to an operation; names the step."""
+
+
+class _Listener:
+    """Hears of mistakes, and passes the rest on to whoever observes."""
+
+    def __init__(self, observer: Observer) -> None:
+        self.step_started = observer.step_started
+        self.handed_over = observer.handed_over
+        self.mistakes: list[str] = []
+
+    def never_awaited(self, message: str) -> None:
+        self.mistakes.append(message)
 
 
 class _NoLoops(ThreadSpawner):
@@ -106,7 +122,10 @@ class Harness:
         self.config: WorkerConfig = evolve(config or WorkerConfig(), park_after=0)
         self.scheduler: Storage = storage(self.clock)
         self.client: HarnessClient = HarnessClient(self)
-        self._observer = observer
+        if observer is None:
+            observer = self.scheduler.observer if isinstance(self.scheduler, Watched) else None
+        self._listener = _Listener(observer or Unobserved())
+        self._observer = observer if isinstance(observer, Strict) else self._listener
         self.worker: Worker = self._new_worker()
 
     async def __aenter__(self) -> Self:
@@ -128,6 +147,7 @@ class Harness:
 
         Raises:
             HarnessStuck: an execution has neither ended nor come to wait after 30 real seconds.
+            StepNotAwaited: a body has returned that did nothing with a step it had made.
         """
         end = asyncio.get_running_loop().time() + PATIENCE
         while True:
@@ -135,6 +155,8 @@ class Harness:
             await self.worker.beat()
             claimed = await self.worker.claim_due()
             await self._come_to_rest(end)
+            if self._listener.mistakes:
+                raise StepNotAwaited(self._listener.mistakes.pop())
             if not claimed:
                 return
 

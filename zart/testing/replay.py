@@ -83,6 +83,9 @@ class _Watcher:
         elif type(first) is not type(value) or first != value:
             self.report(f"step {name!r} first gave {first!r}, and {value!r} on replay")
 
+    def never_awaited(self, message: str) -> None:
+        self.report(message)
+
     def report(self, text: str) -> None:
         self.problem = self.problem or ReplayProblem(text)
 
@@ -101,8 +104,9 @@ async def replay_check(
     its `result`. A workflow that is meant to fail is checked with `expect="failed"`.
 
     Raises:
-        ReplayProblem: a step ran again after its outcome was saved, the body diverged from what was saved, or a value or the
-        final status changed; names the step. Or it does not end as expected even without a crash, and proves nothing.
+        ReplayProblem: a step ran again after its outcome was saved, the body diverged from what was saved, made a step and did
+        nothing with it, or a value or the final status changed; names the step. Or it does not end as expected even without a
+        crash, and proves nothing.
     """
     given = list(events)
     whole, saves = await _run(handler, data, given, None)

@@ -95,7 +95,7 @@ async def heartbeat(ctx: TaskContext, data: None) -> Any:
     "the other side reports a failure, and the execution fails with its words",
     story=[Event("cb", REJECTED)],
     expect=["event cb begins", ends("cb", NO)],
-    end=Failed("<*>Rejected: not approved"),
+    end=Failed("<*>Rejected: not approved (<*>)"),
 )
 async def rejected(ctx: TaskContext, data: None) -> Any:
     return await callback(ctx, "cb")
@@ -106,7 +106,7 @@ async def rejected(ctx: TaskContext, data: None) -> Any:
     "a callback is begun, a step runs, then the failure is met",
     story=[Event("cb", REJECTED)],
     expect=["event cb begins", 'step work = "x"', ends("cb", NO)],
-    end=Failed("<*>Rejected: not approved"),
+    end=Failed("<*>Rejected: not approved (<*>)"),
 )
 async def step_between(ctx: TaskContext, data: None) -> Any:
     waiting = begun(callback(ctx, "cb"))
@@ -145,7 +145,7 @@ async def during_wait(ctx: TaskContext, data: None) -> Any:
     "a failure comes while the body waits for something else",
     story=[Event("cb", REJECTED), Sees("waiting", ("pause",))],
     expect=["sleep pause begins, due in 1h", "event cb begins", ends("cb", NO), "sleep pause is over"],
-    end=Failed("<*>Rejected: not approved"),
+    end=Failed("<*>Rejected: not approved (<*>)"),
     unordered=True,
 )
 async def failure_during_wait(ctx: TaskContext, data: None) -> Any:

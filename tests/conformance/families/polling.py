@@ -64,7 +64,7 @@ async def paced(ctx: TaskContext, data: None) -> Any:
     "6-6",
     "a condition that is not met in 3 checks fails the execution",
     expect=checks([1, 2, 3]),
-    end=Failed("<*>Exhausted: poll: not met in 3 attempts"),
+    end=Failed("<*>Exhausted: poll: not met in 3 attempts (<*>)"),
 )
 async def exhausted(ctx: TaskContext, data: None) -> Any:
     return await condition(ctx, "poll", more, lambda state: False, attempts=3)

@@ -51,7 +51,13 @@ async def unnamed(ctx: TaskContext, data: None) -> Any:
 REFUSED = told("cb", '{"error":"not approved"}')
 
 
-@scenario("7-4", "refused by the other side", story=[Event("cb", NO)], expect=REFUSED, end=Failed("<*>Rejected: not approved"))
+@scenario(
+    "7-4",
+    "refused by the other side",
+    story=[Event("cb", NO)],
+    expect=REFUSED,
+    end=Failed("<*>Rejected: not approved (<*>)"),
+)
 async def rejected(ctx: TaskContext, data: None) -> Any:
     return await asked(ctx, "cb")
 

@@ -12,7 +12,9 @@ async def cancel(
     *,
     settings: Settings = DEFAULTS,
 ) -> None:
-    """Cancel an execution, at once or, while it runs, within two seconds.
+    """Cancel an execution.
+
+    It ends at once or, while it runs, within two seconds. `on_failure` does not run: what its steps have done stays done.
 
     Prints the status now true, and as `cancelled` whether this command made it so. One that has ended stays as it is, with
     exit code 0, so that repeating it does no harm.

@@ -17,12 +17,12 @@ async def demo(
     keep: Path | None = None,
     settings: OutputSettings = DEFAULTS,
 ) -> int:
-    """Run a data pipeline on a SQLite database of its own, kill its worker with kill -9, and watch it finish.
+    """Run a data pipeline, kill its worker, watch it finish.
 
-    It kills in the middle of a step, starts the worker again and gives the approval that a person would give. The table at
-    the end says how often each step's function started, counted by the functions themselves, and how often its outcome was
-    saved. Exit code 1 if a number is not as it must be: everything saved once, the interrupted step started twice, all
-    others once.
+    It has a SQLite database of its own. It kills the worker with `kill -9` in the middle of a step, starts the worker again and
+    gives the approval that a person would give. The table at the end says how often each step's function started, counted by
+    the functions themselves, and how often its outcome was saved. Exit code 1 if a number is not as it must be: everything
+    saved once, the interrupted step started twice, all others once.
 
     Args:
         keep: A new or empty folder for all files; without it only the report is kept, in a temporary folder.

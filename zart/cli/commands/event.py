@@ -17,10 +17,10 @@ async def event(
     event_id: str | None = None,
     settings: Settings = DEFAULTS,
 ) -> None:
-    """Send an event to an execution; it is kept if nobody waits for it yet.
+    """Send an event to an execution.
 
-    The `result` is "delivered", or "duplicate" when --event-id was sent before. To an execution that has ended nothing is
-    sent (exit code 5).
+    It is kept if nobody waits for it yet. The `result` is "delivered", or "duplicate" when --event-id was sent before. To an
+    execution that has ended nothing is sent (exit code 5).
 
     "delivered" means that it is in the mailbox, and no more. What name and what payload a wait takes is known to the body
     alone. `waiting_for` in the answer names the waits for events that were open just before: look there for a misspelt

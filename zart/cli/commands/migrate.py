@@ -30,10 +30,11 @@ async def migrate(
     print: Annotated[bool, Parameter(negative=())] = False,  # noqa: A002 # what the option is called
     settings: DatabaseSettings = DEFAULTS,
 ) -> None:
-    """Bring the database's schema to this version; safe to repeat and to run from several processes at once.
+    """Bring the database's schema to this version.
 
-    Prints the version it found and the one it left. Of shards these are the lowest of theirs; each shard is also given its
-    place among the others, which the SQL of --print does not do: run `zart migrate` once afterwards.
+    It is safe to repeat and to run from several processes at once. Prints the version it found and the one it left. Of shards
+    these are the lowest of theirs; each shard is also given its place among the others, which the SQL of --print does not do:
+    run `zart migrate` once afterwards.
 
     Args:
         print: Change nothing, and print the SQL that would run now as one transaction. It is SQL also where stdout is no

@@ -1,13 +1,19 @@
 """`zart schedule`."""
 
-from zart.cli.access import executions
+import sys
+from contextlib import suppress
+
+from zart.cli.access import Executions, executions
 from zart.cli.errors import Exit, Refused
 from zart.cli.fitting import check_input
 from zart.cli.handlers import registry_of
 from zart.cli.inputs import DataOption, read_data, read_length, read_moment, read_name
 from zart.cli.output import put_record
 from zart.cli.settings import DEFAULTS, AppOption, Settings
+from zart.cli.terminal import visible
+from zart.errors import ZartError
 from zart.ids import SystemRandomness
+from zart.status import ExecutionStatus
 
 
 async def schedule(
@@ -22,13 +28,14 @@ async def schedule(
     app: AppOption = None,
     settings: Settings = DEFAULTS,
 ) -> None:
-    """Start an execution; it is durable when the command returns.
+    """Start an execution; repeating it is the same start.
 
-    Repeating the command with the same id, task and data is the same start, and says so; another task or other data under
-    the id is refused (exit code 5).
+    It is durable when the command returns. Repeating the command with the same id, task and data is the same start, and says
+    so; another task or other data under the id is refused (exit code 5), also when it has ended.
 
-    Without --app nothing is known of the task: wrong data then fails the execution when a worker takes it. A worker ignores
-    unknown fields, since they may come from a newer version of your code; only --app takes them for spelling mistakes.
+    Without --app nothing is known of the task: wrong data then fails the execution when a worker takes it, and of a task that
+    no living worker knows there is only a word on stderr. A worker ignores unknown fields, since they may come from a newer
+    version of your code; only --app takes them for spelling mistakes.
 
     Args:
         task: The task's name.
@@ -55,14 +62,24 @@ async def schedule(
         read_name(queue, "queue")
     async with executions(settings) as client:
         found = await client.submit(execution_id, task, value, delay=length, at=moment_, queue=queue)
-    put_record(
-        {
+        answer = {
             "execution_id": execution_id,
             "task": task,
             "status": str(found.start.status),
             "run": found.start.run,
             "scheduled_at": found.start.scheduled_at,
             "repeated": found.repeated,
-        },
-        settings.format,
-    )
+        }
+        put_record(answer, settings.format)
+        sys.stdout.flush()  # an id that was made here must be known, whatever becomes of the look
+        if app is None and found.start.status is ExecutionStatus.PENDING:
+            await _tell_if_unknown(client, execution_id, task)
+
+
+async def _tell_if_unknown(client: Executions, execution_id: str, task: str) -> None:
+    """Say on stderr if nobody could take what was started: most likely the name is misspelt, or no worker runs yet."""
+    with suppress(ZartError):  # it is started, and that is what was asked
+        record = await client.status(execution_id)
+        if record.status is ExecutionStatus.PENDING and (record.reason or "").startswith(f"no worker for {task}"):
+            sys.stderr.write(visible(f"zart: no worker that is alive knows {task!r}; it waits until one does") + "\n")
+            sys.stderr.flush()

@@ -17,9 +17,10 @@ async def schema(
     app: AppOption = None,
     settings: Settings = DEFAULTS,
 ) -> None:
-    """Describe every command, and every task with the JSON Schemas of its input and output: for programs and agents.
+    """Describe every command, and every task with the JSON Schemas of its input and output.
 
-    Tasks are those of --app or, with --server, of the server; without either there are none. No database is opened.
+    It is for programs and agents. Tasks are those of --app or, with --server, of the server; without either there are none. No
+    database is opened.
 
     Args:
         app: Where the handlers are, as package.module:name.

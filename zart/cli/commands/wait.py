@@ -24,10 +24,10 @@ async def wait(
     steps: Annotated[bool, Parameter(negative=())] = False,
     settings: Settings = DEFAULTS,
 ) -> int:
-    """Wait until an execution has ended, and show it as `zart status` does.
+    """Wait until an execution has ended, and show it.
 
-    On a terminal it shows meanwhile the steps with their times, and what is waited for. Exit code 4 when it failed or was
-    cancelled, 75 when it has not ended in time: it goes on, wait again.
+    It is shown as by `zart status`. On a terminal there are meanwhile the steps with their times, and what is waited for. Exit
+    code 4 when it failed or was cancelled, 75 when it has not ended in time: it goes on, wait again.
 
     Args:
         execution_id: Which one.

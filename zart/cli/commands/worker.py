@@ -38,9 +38,10 @@ def worker(
     verbose: Annotated[bool, Parameter(name=("--verbose", "-v"), negative=())] = False,
     settings: DatabaseSettings = DEFAULTS,
 ) -> None:
-    """Run executions until stopped by SIGTERM or Ctrl-C; a second one stops more quickly.
+    """Run executions until stopped by SIGTERM or Ctrl-C.
 
-    stderr has warnings, each failed execution among them with its error in words.
+    A second SIGTERM or Ctrl-C stops more quickly. stderr has warnings, each failed execution among them with its error in
+    words.
 
     Args:
         app: Where the handlers are, as package.module:name: a Registry, handlers, or a function that returns them.
@@ -49,8 +50,8 @@ def worker(
         poll: How often it looks for work when no hint comes.
         queue: A queue to serve; may be given several times.
         health: Answer /healthz, /readyz and /metrics on this port, or HOST:PORT; without a host only to this machine.
-        verbose: One line on stderr whenever an execution is taken up (running), let go (what became of it, and why) or lost
-            (cancelled, or taken over).
+        verbose: One line on stderr whenever an execution is taken up (running), let go (what became of it; if it failed, is
+            tried again or was set aside, also why) or lost (cancelled, or taken over).
         settings: What every command takes.
     """
     registry = registry_of(app)

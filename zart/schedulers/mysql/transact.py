@@ -73,6 +73,8 @@ class Bound:
         return await self._do(work) if commits else ()
 
     async def _do(self, operation: Callable[[Talk], Awaitable[T]]) -> T:
+        if self._guard is not None:
+            self._guard.check()
         server = self._server
         talk = _talk(await self._connection(), server, self._queries, self._now())
         try:
@@ -160,7 +162,8 @@ class Transactions:
             try:
                 try:
                     async with told_from_an_outage(self._clock, limit, self._reach, _UNREACHABLE):
-                        yield connection, self._bound(connection, news, watching)
+                        with watching.at_work():
+                            yield connection, self._bound(connection, news, watching)
                     watching.check()
                     await self._explain(check_mark(talk, watching))
                 except Exception as error:
@@ -211,8 +214,9 @@ class Transactions:
                 talk = _talk(raw, self._server, self._connections.queries, None)
                 await talk.ask(self._server.settings, own, "START TRANSACTION", _MARK)
         except BaseException as error:
-            await connection.invalidate()
-            await connection.close()
+            if connection.sync_connection is not None:
+                await connection.invalidate()
+                await connection.close()
             fault = of_storage(_cause(error), self._server.place)
             if fault is None:
                 raise

@@ -28,7 +28,8 @@ async def commit(talk: Talk, commits: Sequence[Commit], news: News) -> list[Comm
             _announce(news, commits[0], commits[0].move, 0)
         return [_APPLIED]
     if len({each.token.key for each in commits}) < len(commits):  # what the first one does decides about the second
-        return [answer for each in commits for answer in await commit(talk, [each], news)]
+        async with talk.connection.transaction():
+            return [answer for each in commits for answer in await commit(talk, [each], news)]
     order = sorted(commits, key=_by_key)
     counts = await _write_or_repeat(talk, order)
     for place, each in enumerate(order):

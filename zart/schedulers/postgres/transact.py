@@ -75,6 +75,8 @@ class Bound:
         return await self._do(work) if commits else ()
 
     async def _do(self, operation: Callable[[Talk, News], Awaitable[T]]) -> T:
+        if self._guard is not None:
+            self._guard.check()
         talk = Talk(await self._connection(), self._queries, self._now(), self._server.timeout)
         news = News()
         try:
@@ -157,7 +159,11 @@ class Transactions:
             try:
                 try:
                     async with told_from_an_outage(self._clock, limit, self._reach, _UNREACHABLE):
-                        yield connection, Bound(connection, self._server, self._queries, self._now, told, None, watching, path)
+                        with watching.at_work():
+                            yield (
+                                connection,
+                                Bound(connection, self._server, self._queries, self._now, told, None, watching, path),
+                            )
                     watching.check()
                 except (StorageUnavailable, TimeoutError) as error:
                     await self._check(raw, watching, number, error)
@@ -203,7 +209,8 @@ class Transactions:
                 await connection.begin()
                 begun = await connection.exec_driver_sql(self._queries["transact.begin"], (idle,))
         except BaseException as error:
-            await connection.close()
+            if connection.sync_connection is not None:
+                await connection.close()
             fault = of_storage(_cause(error), self._server.place)
             if fault is None:
                 raise

@@ -5,11 +5,14 @@ refused before it happens, where it can be seen coming, and is found out afterwa
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from attrs import define
 from sqlalchemy import Connection, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import PendingRollbackError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from zart.errors import NonRetryable, NotSupported
@@ -19,6 +22,10 @@ _ENDS = re.compile(
     r"(?:\s|;|--[^\n]*\n|/\*.*?\*/)*+"
     r"(COMMIT|END|ABORT|PREPARE\s+TRANSACTION|ROLLBACK(?!(?:\s+(?:WORK|TRANSACTION))?\s+TO\b))\b",
     re.IGNORECASE | re.DOTALL,
+)
+_CUT_SHORT = (
+    "a statement was cancelled inside the function, as asyncio.timeout() does, and that has ended the transaction: nothing"
+    " of it is saved. Let the error pass, or let the database limit the statement (PostgreSQL: SET LOCAL statement_timeout)"
 )
 
 
@@ -32,6 +39,8 @@ class Guard:
     """How the function has ended its transaction, or has tried to."""
     is_on: bool = True
     """Whether the function is at work."""
+    is_cut_short: bool = False
+    """Whether a statement was cancelled. SQLAlchemy drops the connection then, and what comes next gets riddles."""
 
     def refuse(self, how: str) -> NonRetryable:
         """Return the error that says so, for good: the next attempt would do the same again. The transaction is lost."""
@@ -69,11 +78,28 @@ class Guard:
 
         Raises:
             NonRetryable: there is none any more, or the function has tried to end it.
+            NotSupported: the function has cancelled a statement, and has gone on.
         """
         if self.ended is not None:
             raise self.ended
+        if self.is_cut_short:
+            raise NotSupported(_CUT_SHORT)
         if not self._is_in_transaction():
             raise self.refuse("it, or an error that it went on after, has ended it")
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Say what SQLAlchemy means by its refusal to go on after a cancelled statement.
+
+        Raises:
+            NotSupported: it has refused that.
+        """
+        try:
+            yield
+        except PendingRollbackError as error:
+            if not self.is_cut_short:
+                raise
+            raise NotSupported(_CUT_SHORT) from error
 
     def release(self) -> None:
         """Let the transaction be ended: the function is done with it."""
@@ -106,6 +132,13 @@ def watch(engine: AsyncEngine) -> None:
     def execute(connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
         if (found := _of(connection)) is not None:
             found.may_run(statement)
+
+    @event.listens_for(target, "handle_error")
+    def fail(context: ExceptionContext) -> None:
+        if context.connection is None or isinstance(context.original_exception, Exception):
+            return
+        if (found := _of(context.connection)) is not None:
+            found.is_cut_short = True
 
 
 def _of(connection: Connection) -> Guard | None:

@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from sqlalchemy.exc import DBAPIError
+
 from zart.clock import Clock
 from zart.errors import StorageUnavailable
 from zart.schedulers.sql.again import Passing
@@ -37,8 +39,9 @@ async def told_from_an_outage(
     began = clock.monotonic()
     try:
         yield
-    except StorageUnavailable as error:
-        if clock.monotonic() - began < limit.total_seconds():
+    except (StorageUnavailable, DBAPIError) as error:  # the latter when the function itself was the next to speak
+        is_lost = isinstance(error, StorageUnavailable) or error.connection_invalidated
+        if not is_lost or clock.monotonic() - began < limit.total_seconds():
             raise
         try:
             await reach()

@@ -29,11 +29,14 @@ class _Limit:
     is_over: bool = False
     lost: float = 0.0
     """Seconds by which the looks came too late."""
+    _cancels: int = 0
+    """How often the task was cancelled before: what is limited may clean up after that."""
     _began: float = 0.0
     _timer: Timer | None = None
 
     def begin(self) -> None:
         self._began = self.clock.monotonic()
+        self._cancels = 0 if self.task is None else self.task.cancelling()
         self._look_after(self.seconds / _LOOKS)
 
     def end(self) -> None:
@@ -41,18 +44,21 @@ class _Limit:
             self._timer.cancel()
             self._timer = None  # it refers to this
 
-    def is_its_own(self) -> bool:
-        """Whether the task was cancelled by this, and by nobody else."""
-        return self.task is not None and not self.task.uncancel()
+    def is_to_blame(self) -> bool:
+        """Take back the cancel, if there was one; say whether nobody else has cancelled the task meanwhile."""
+        return self.is_over and self.task is not None and self.task.uncancel() <= self._cancels
 
     async def take_back(self) -> None:
-        """Cancel the task no more: its cancel may still be pending, and would hit what comes next."""
-        if self.is_over:
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                if not self.is_its_own():
-                    raise
+        """Take back the cancel though it was not obeyed. It may still be pending, and would hit what comes next."""
+        if not self.is_over:
+            return
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if not self.is_to_blame():
+                raise
+        else:
+            self.is_to_blame()
 
     def error(self, said: str) -> TimeoutError:
         if self.lost < self.seconds * _GOOD_PART:
@@ -90,10 +96,10 @@ async def held(clock: Clock, seconds: float, said: str, stop: Callable[[], None]
     try:
         yield
     except asyncio.CancelledError as error:
-        if limit.is_over and limit.is_its_own():
+        if limit.is_to_blame():
             raise limit.error(said) from error
         raise
-    except Exception:
+    except (Exception, SystemExit, KeyboardInterrupt):
         await limit.take_back()
         raise
     finally:

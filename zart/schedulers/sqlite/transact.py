@@ -75,6 +75,8 @@ class Bound:
         return await self._do(CommitJob(commits)) if commits else ()
 
     async def _do(self, job: Job[T]) -> T:
+        if self._guard is not None:
+            self._guard.check()
         connection = await self._given.connection() if isinstance(self._given, AsyncSession) else self._given
         driver = (await connection.get_raw_connection()).driver_connection
         refuse_inside(self._path, driver)
@@ -149,21 +151,29 @@ class Transactions:
     _turn: asyncio.Lock = field(factory=asyncio.Lock)
     _kept: set[asyncio.Task[Any]] = field(factory=set)
     """What is done with connections, in tasks of its own: a driver that is left in the middle of it waits for ever."""
+    _closings: int = 0
+    """How often it was closed; a scheduler may be entered again."""
 
     @asynccontextmanager
     async def begin(self, limit: timedelta) -> AsyncIterator[tuple[AsyncConnection, Bound]]:
         """Open one, and commit it at the end.
 
         Raises:
-            StorageUnavailable: the lock cannot be had, or the disk takes no more.
+            StorageUnavailable: the lock cannot be had, the disk takes no more, or the scheduler was closed meanwhile.
             TimeoutError: it held up others for longer than `limit`, and was rolled back; `StoodStill` if the process did.
             NonRetryable: whoever had it has ended it.
             NotSupported: whoever asks is inside one already.
         """
-        refuse_inside(self._database.path)
+        path = self._database.path
+        refuse_inside(path)
+        closings = self._closings
         async with self._turn:
             await self._all_done()  # without an end, as for the turn: the pool would give up
-            connection = await self._connect()
+            if self._closings != closings:
+                raise StorageUnavailable(f"the scheduler of {path!r} was closed while a transaction waited for its turn")
+            if self._engine is None:
+                self._engine = _engine(self._database)
+            connection = await self._connect(self._engine)
             raw = await connection.get_raw_connection()
             driver: Any = raw.driver_connection
             warden: Warden = raw.info[_WARDEN]
@@ -173,7 +183,8 @@ class Transactions:
             try:
                 try:
                     async with self._held(driver, warden, watching, limit):
-                        yield connection, Bound(self._database.path, self._clock, connection, watching)
+                        with watching.at_work():
+                            yield connection, Bound(path, self._clock, connection, watching)
                 except Exception:
                     sound = watching.ended is None
                     raise
@@ -218,6 +229,7 @@ class Transactions:
 
     async def close(self) -> None:
         """Close the connection; one in use, when it is given back."""
+        self._closings += 1
         engine, self._engine = self._engine, None
         await self._all_done()
         if engine is not None:
@@ -234,8 +246,8 @@ class Transactions:
         while self._kept:
             await asyncio.wait(self._kept)
 
-    async def _connect(self) -> AsyncConnection:
-        opening = self._keep(self._open())
+    async def _connect(self, engine: AsyncEngine) -> AsyncConnection:
+        opening = self._keep(self._open(engine))
         try:
             return await asyncio.shield(opening)
         except asyncio.CancelledError:
@@ -247,10 +259,8 @@ class Transactions:
         with suppress(Exception):  # it was not to be had
             await self._put_back(await opening, sound=True)
 
-    async def _open(self) -> AsyncConnection:
-        if self._engine is None:
-            self._engine = _engine(self._database)
-        connection = self._engine.connect()
+    async def _open(self, engine: AsyncEngine) -> AsyncConnection:
+        connection = engine.connect()
         await self._explain(connection.start())
         try:
             await self._explain(connection.begin())

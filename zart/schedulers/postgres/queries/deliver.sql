@@ -4,8 +4,8 @@
 -- transaction: what the lock waited for shows only in a statement that begins after it. Rows are locked in the order of their keys.
 
 -- name: append
--- Per event whose execution is known: its place, from 1, and the execution's id, status and worker, whether the event was appended,
--- and whether another one has its id. An execution that is due already keeps its turn: a flood of events must not hold it back.
+-- Per event whose execution is known: its place, from 1, and the execution's key, status and worker, and whether the event was
+-- appended. An execution that is due already keeps its turn: a flood of events must not hold it back.
 -- A mailbox whose count is damaged is counted: a letter with a number that is taken, or below 1, would be lost.
 WITH clock AS MATERIALIZED (
     SELECT coalesce($1::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint) AS now
