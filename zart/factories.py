@@ -93,7 +93,7 @@ class StepFactory(Generic[P, T]):
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"step {self.template!r} cannot be made: {called(self.fn)}() has a {error}") from None
+            raise TypeError(f"step {self.template!r} cannot be made: {called(self.fn)}(): {error}") from None
         return bound.args, bound.kwargs
 
     def _name(self, args: Sequence[Any], kwargs: dict[str, Any]) -> str:

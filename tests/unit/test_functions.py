@@ -137,7 +137,7 @@ def test_what_makes_no_name_is_refused_by_the_call() -> None:
 
 def test_wrong_arguments_are_refused_by_the_call_and_not_by_the_step() -> None:
     factory: Any = zart_step("charge")(charge)
-    with pytest.raises(TypeError, match=r"step 'charge' cannot be made: charge\(\) has a missing a required argument: 'order'"):
+    with pytest.raises(TypeError, match=r"step 'charge' cannot be made: charge\(\): missing a required argument: 'order'"):
         factory()
     with pytest.raises(TypeError, match="too many positional arguments"):
         factory(1, 2, 3)
