@@ -33,7 +33,6 @@ class StepScope:
 
     __slots__ = ("_call",)
     turns = None
-    unused = None
 
     def __init__(self, call: "StepCall") -> None:
         self._call = call

@@ -1,6 +1,5 @@
 """What a handler's body works with: every operation, by name."""
 
-import asyncio
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
@@ -56,9 +55,6 @@ class TaskContext:
     on a name's second use.
     """
 
-    # What the body has made and done nothing with. Most bodies make no step objects, and have nothing to set up for them.
-    unused: dict[int, Step[Any]] | None = None
-
     def __init__(self, desk: Desk, turns: Turns, transactions: Callable[[], Transactions]) -> None:
         self._desk = desk
         self._transactions = transactions
@@ -66,37 +62,17 @@ class TaskContext:
         """How the engine knows when the body rests; nothing for users."""
         self._waits: dict[str, int] = {}
 
-    def _made(self, step: Step[Any]) -> None:
-        if self.unused is None:
-            tasks = self.turns.tasks()
-            if not tasks:
-                return
-            self.unused = {}
-            tasks[0].add_done_callback(self._ended)  # the first task is the body's own
-        self.unused[id(step)] = step
-
-    def _used(self, step: AnyStep[T]) -> Step[T]:
-        plain = plain_step(step)
-        if self.unused is not None:
-            self.unused.pop(id(plain), None)
-        return plain
-
-    def _ended(self, body: asyncio.Task[Any]) -> None:
-        # Also when there is nothing to tell: a step's function may refer to us, and a circle is the collector's work.
-        unused, self.unused = self.unused or {}, None
-        if self._desk.closed or body.cancelled() or body.exception() is not None:
-            return  # it would have come to them
+    def _thrown_away(self, step: Step[Any]) -> None:
         info = self._desk.info
-        for step in unused.values():
-            fn = step.fn.func if isinstance(step.fn, partial) else step.fn
-            message = (
-                f"step {step.name!r} of execution {info.execution_id} was made and never awaited;"
-                f" write `await {getattr(fn, '__name__', 'it')}(...)`"
-            )
-            tags = {"execution_id": info.execution_id, "task": info.task_name, "step": step.name}
-            logger.warning("%s", message, extra=tags)
-            if isinstance(self._desk.observer, Strict):
-                self._desk.observer.never_awaited(message)
+        fn = step.fn.func if isinstance(step.fn, partial) else step.fn
+        message = (
+            f"step {step.name!r} of execution {info.execution_id} was made and never awaited;"
+            f" write `await {getattr(fn, '__name__', 'it')}(...)`"
+        )
+        tags = {"execution_id": info.execution_id, "task": info.task_name, "step": step.name}
+        logger.warning("%s", message, extra=tags)
+        if isinstance(self._desk.observer, Strict):
+            self._desk.observer.never_awaited(message)
 
     @property
     def info(self) -> ExecutionInfo:
@@ -228,11 +204,11 @@ class TaskContext:
 
     async def require(self, step: AnyStep[T]) -> T:
         """Return the step's value; raise what it came to otherwise."""
-        return cast("T", await self._desk.perform(StepCall.of(self._desk, self._used(step))))
+        return cast("T", await self._desk.perform(StepCall.of(self._desk, plain_step(step))))
 
     async def outcome(self, step: AnyStep[T]) -> StepOutcome[T]:
         """Return what the step came to, as a value made for `match`: `Ok`, `BusinessErr` or `ZartErr`."""
-        call: Operation = StepCall.of(self._desk, self._used(step))
+        call: Operation = StepCall.of(self._desk, plain_step(step))
         return await self._outcome(call, self._desk.perform(call))
 
     async def step_or(self, step: AnyStep[T], default: D) -> T | D:
@@ -255,7 +231,7 @@ class TaskContext:
 
     def schedule(self, step: AnyStep[T]) -> StepHandle[T]:
         """Start a step at once without waiting for it. What nobody waits for is awaited and saved when the body returns."""
-        plain = self._used(step)
+        plain = plain_step(step)
         operation = StepCall.of(self._desk, plain)
         operation.scheduled = True
         self._desk.ask(operation)

@@ -14,7 +14,7 @@ from zart.durations import Duration
 from zart.ids import check_name
 from zart.observe import TEMPLATES
 from zart.retry import ErrorTypes, RetryConfig
-from zart.steps import UNSET, Step, StepOptions, TimeoutScope, remembered, result_codec, step_options
+from zart.steps import UNSET, Step, StepOptions, TimeoutScope, noticed, result_codec, step_options
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -70,7 +70,7 @@ class StepFactory(Generic[P, T]):
             self._codec = result_codec(self.fn, self._options)
         name = self._name(by_place, by_name) if self._is_filled else self.template
         fn = partial(self.fn, **by_name) if by_name else self.fn
-        return remembered(Step(name, fn, by_place[len(self._owner) :], self._options, self._codec))
+        return noticed(Step(name, fn, by_place[len(self._owner) :], self._options, self._codec))
 
     @overload
     def __get__(self, instance: None, owner: type | None = None) -> Self: ...

@@ -26,7 +26,7 @@ class Strict(Protocol):
     """An observer that is told of mistakes as well, which are otherwise only in the log."""
 
     def never_awaited(self, message: str) -> None:
-        """A body has ended that made a step and did nothing with it."""
+        """A body has made a step and thrown it away; told again on every replay."""
         ...
 
 

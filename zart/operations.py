@@ -83,8 +83,6 @@ class Desk(Protocol):
     raises: tuple[type[BaseException], ...]
     observer: Observer
     info: ExecutionInfo
-    closed: bool
-    """Whether the body is detached: it can do nothing any more."""
 
     def now(self) -> Instant:
         """Return storage's time, never ahead of it."""

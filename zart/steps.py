@@ -4,10 +4,13 @@ An awaited step finds the execution that it belongs to through the context varia
 expects to find there, and `zart.context` implements it.
 """
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator
-from functools import partial
+from functools import lru_cache, partial
 from inspect import isawaitable
+from opcode import opmap
+from types import CodeType
 from typing import Any, Generic, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, cast, get_args, get_origin, overload
 
 from attrs import evolve, field, frozen
@@ -25,6 +28,7 @@ T_co = TypeVar("T_co", covariant=True)
 U = TypeVar("U")
 Ts = TypeVarTuple("Ts")
 TimeoutScope = Literal["global", "per_attempt"]
+_POP_TOP, _CACHE = opmap["POP_TOP"], opmap.get("CACHE", 0)
 
 
 class _Unset:
@@ -91,8 +95,8 @@ class Performer(Scope, Protocol):
         """Perform a step and return its value."""
         ...
 
-    def _made(self, step: "Step[Any]") -> None:
-        """Take note of a step that the body is to await, or to give to an operation or a task; only where there are turns."""
+    def _thrown_away(self, step: "Step[Any]") -> None:
+        """Tell of a step that the body has made and does nothing with; only where there are turns."""
         ...
 
 
@@ -191,8 +195,7 @@ class Step(Coroutine[Any, Any, T_co]):
 
     def named(self, name: str) -> "Step[T_co]":
         """Return the same step under another name."""
-        self.close()
-        return remembered(evolve(self, name=name))
+        return noticed(evolve(self, name=name))
 
     def __await__(self) -> Generator[Any, None, T_co]:
         """Perform the step in the execution around it: `require`.
@@ -221,22 +224,28 @@ class Step(Coroutine[Any, Any, T_co]):
         raise error if value is None else value
 
     def close(self) -> None:
-        """Say that it is not awaited on purpose; besides, nothing has begun."""
-        scope = CURRENT.get()
-        if scope is not None and scope.unused is not None:
-            scope.unused.pop(id(self), None)
+        """Do nothing: nothing has begun."""
 
     def _performance(self) -> Coroutine[Any, Any, T_co]:
         performer = current(f"step {self.name!r} was awaited", "start a handler that awaits it, or call its function")
         return performer.require(self)
 
 
-def remembered(step: Step[T]) -> Step[T]:
-    """Return a step; the body around it, if any, is expected to do something with it."""
+def noticed(step: Step[T]) -> Step[T]:
+    """Return a step that was just made. One that its maker throws away at once was meant to be awaited: that is told."""
     scope = CURRENT.get()
     if scope is not None and scope.turns is not None:
-        cast("Performer", scope)._made(step)  # noqa: SLF001 # nothing for users, whose context it is
+        maker = sys._getframe(2)  # noqa: SLF001 # whoever called what has called this
+        if _throws_away(maker.f_code, maker.f_lasti):
+            cast("Performer", scope)._thrown_away(step)  # noqa: SLF001 # nothing for users, whose context it is
     return step
+
+
+@lru_cache(maxsize=4096)
+def _throws_away(code: CodeType, call: int) -> bool:
+    """Whether what a call returns is dropped by the instruction after it: the call is a statement of its own."""
+    following = (each for each in code.co_code[call + 2 :: 2] if each != _CACHE)
+    return next(following, None) == _POP_TOP
 
 
 class ZartStep(ABC, Generic[T_co]):

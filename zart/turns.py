@@ -28,11 +28,6 @@ class Scope(Protocol):
         """The body that the code is part of; None in a step's function, which rests for nobody."""
         ...
 
-    @property
-    def unused(self) -> dict[int, Any] | None:
-        """The steps that the body has made and neither awaited nor given away, by id; None if there were none yet."""
-        ...
-
 
 CURRENT: ContextVar[Scope | None] = ContextVar("zart_current", default=None)
 """Inherited by every task that a body or a step makes."""
@@ -93,6 +88,10 @@ class Turns:
 
     def tasks(self) -> list[asyncio.Task[Any]]:
         """Return the body's tasks that are not done; forget the others: their bodies refer to us, and a circle lives long."""
+        if self._at_rest is _nobody:
+            for task in self._tasks:
+                if task.done() and not task.cancelled():
+                    task.exception()  # nobody asks any more, and asyncio would complain of that
         self._tasks = [task for task in self._tasks if not task.done()]
         return self._tasks
 
@@ -160,8 +159,6 @@ def install(loop: asyncio.AbstractEventLoop) -> None:
         scope = get() if context is None else context.get(CURRENT)
         if scope is not None and (turns := scope.turns) is not None:
             if type(coroutine) is not CoroutineType and isinstance(coroutine, Awaitable):
-                if scope.unused is not None:
-                    scope.unused.pop(id(coroutine), None)  # now, for the task may be cancelled before it begins
                 coroutine = _awaiting(coroutine)  # a step: each task that performs it does so on its own
             return _BodyTask(coroutine, turns, loop=loop, context=context, **options)
         if factory is not None:

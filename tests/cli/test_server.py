@@ -75,7 +75,7 @@ def test_what_is_shown_is_the_same_as_from_the_database(
 ) -> None:
     through("schedule", "data-pipeline", "--data", '{"dataset":"x"}', "--id", "one")
     start_worker()
-    until(lambda: through("status", "one").data["step"] == "await-approval", "the approval")
+    until(lambda: through("status", "one").data["status"] == "waiting", "the approval")
     by_server, by_database = through(*tokens), through(*tokens, "--database-url", url)
     assert (by_server.exit, by_server.out) == (by_database.exit, by_database.out)
     assert by_server.out

@@ -36,7 +36,7 @@ class HarnessStuck(AssertionError):
 
 
 class StepNotAwaited(AssertionError):
-    """A body has ended that made a step, and neither awaited it nor gave it to an operation; names the step."""
+    """A body has made a step and thrown it away; names the step, which was meant to be awaited."""
 
 
 class _Listener:
@@ -46,9 +46,12 @@ class _Listener:
         self.step_started = observer.step_started
         self.handed_over = observer.handed_over
         self.mistakes: list[str] = []
+        self._known: set[str] = set()
 
     def never_awaited(self, message: str) -> None:
-        self.mistakes.append(message)
+        if message not in self._known:  # it is made again on every replay
+            self._known.add(message)
+            self.mistakes.append(message)
 
 
 class _NoLoops(ThreadSpawner):
@@ -147,7 +150,7 @@ class Harness:
 
         Raises:
             HarnessStuck: an execution has neither ended nor come to wait after 30 real seconds.
-            StepNotAwaited: a body has returned that did nothing with a step it had made.
+            StepNotAwaited: a body has made a step and thrown it away.
         """
         end = asyncio.get_running_loop().time() + PATIENCE
         while True:
