@@ -197,7 +197,8 @@ async def test_the_limit_takes_back_its_own_cancel_and_no_other(scheduler: Sqlit
     async with asyncio.timeout(20):
         await asyncio.create_task(whole())
     expected = {"converts": LookupError, "exits": SystemExit}.get(then, TimeoutError)
-    assert [type(error) for error in said] == [expected]
+    (error,) = said
+    assert isinstance(error, expected)  # on a busy machine it is the process that stood still, which is a timeout too
     assert left == [before]
 
 
