@@ -4,7 +4,6 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
-from functools import partial
 from typing import Any, Generic, TypeVar, TypeVarTuple, cast, overload
 
 from attrs import field, frozen
@@ -20,7 +19,7 @@ from zart.operations import Capture, Desk, EventWait, ExecutionInfo, Operation, 
 from zart.outcome import BusinessErr, Ok, StepOutcome, ZartErr
 from zart.retry import ErrorTypes, RetryConfig
 from zart.status import StepKind
-from zart.steps import UNSET, AnyStep, Step, TimeoutScope, plain_step, result_codec, step_options
+from zart.steps import UNSET, AnyStep, Step, TimeoutScope, called, plain_step, result_codec, step_options
 from zart.transactions import TransactionCall, Transactions
 from zart.turns import Turns
 
@@ -64,10 +63,9 @@ class TaskContext:
 
     def _thrown_away(self, step: Step[Any]) -> None:
         info = self._desk.info
-        fn = step.fn.func if isinstance(step.fn, partial) else step.fn
         message = (
             f"step {step.name!r} of execution {info.execution_id} was made and never awaited;"
-            f" write `await {getattr(fn, '__name__', 'it')}(...)`"
+            f" write `await {called(step.fn).rpartition('.')[2]}(...)`"
         )
         tags = {"execution_id": info.execution_id, "task": info.task_name, "step": step.name}
         logger.warning("%s", message, extra=tags)

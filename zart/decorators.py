@@ -10,10 +10,11 @@ from zart.codec import parameter_type, return_type
 from zart.context import TaskContext
 from zart.durations import Duration
 from zart.errors import ExecutionFailure
-from zart.factories import called, check_function
+from zart.factories import check_function
 from zart.handler import TaskHandler
 from zart.ids import check_name
 from zart.retry import ErrorTypes, RetryConfig
+from zart.steps import called
 
 D = TypeVar("D")
 O = TypeVar("O")  # noqa: E741 # Output; the letter stands beside D

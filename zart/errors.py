@@ -54,12 +54,9 @@ class ZartError(Exception):
 
 
 def _told(error: BaseException) -> str:
-    """Return an error's type and text. Zart's own say a sentence, which needs no type; but two say only what users said."""
-    kind, text = type(error), said(error)
-    name = type_name(kind)
-    if globals().get(name) is kind and not issubclass(kind, (NonRetryable, RetryAfter)):
-        return text
-    return f"{name}: {text}" if text else name
+    """Return an error's type and text, or its text alone where that is a sentence."""
+    name, text = type_name(type(error)), said(error)
+    return text if name in SENTENCES else f"{name}: {text}" if text else name
 
 
 # ---- outside an execution -------------------------------------------------------------------------------------------
@@ -391,3 +388,9 @@ ExecutionFailure.StepFailure = StepFailure
 ExecutionFailure.DeadlineExceeded = DeadlineExceeded
 ExecutionFailure.RetriesExhausted = RetriesExhausted
 ExecutionFailure.BodyFailure = BodyFailure
+
+
+SENTENCES: frozenset[str] = frozenset(
+    name for name, each in list(globals().items()) if isinstance(each, type) and issubclass(each, ZartError)
+) - {"NonRetryable", "RetryAfter"}
+"""Zart's own errors whose text is a sentence, by name: it needs no type before it. The other two say what users said."""

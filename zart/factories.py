@@ -14,7 +14,7 @@ from zart.durations import Duration
 from zart.ids import check_name
 from zart.observe import TEMPLATES
 from zart.retry import ErrorTypes, RetryConfig
-from zart.steps import UNSET, Step, StepOptions, TimeoutScope, noticed, result_codec, step_options
+from zart.steps import UNSET, Step, StepOptions, TimeoutScope, called, noticed, result_codec, step_options
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -224,8 +224,3 @@ def _signature(fn: Callable[..., Any]) -> inspect.Signature:
         return inspect.signature(fn)
     except ValueError:  # some builtins have none
         raise TypeError(f"the parameters of {called(fn)} cannot be told; call it in a function of your own") from None
-
-
-def called(fn: Any) -> str:
-    """Return what a function is called in messages."""
-    return str(getattr(fn, "__qualname__", fn))

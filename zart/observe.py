@@ -45,3 +45,8 @@ class Unobserved:
 
     def handed_over(self, execution_id: str, name: str, value: Any) -> None:
         """Do nothing."""
+
+
+def observer_of(storage: object) -> Observer:
+    """Return whoever watches a storage, or nobody."""
+    return (storage.observer if isinstance(storage, Watched) else None) or Unobserved()

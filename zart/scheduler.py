@@ -239,5 +239,6 @@ class Transactional(Protocol):
 
         Raises:
             StorageUnavailable: it could not be opened, or nobody knows whether it was committed.
+            TimeoutError: its time was up; `StoodStill` where it is known that the process stood still meanwhile.
         """
         ...

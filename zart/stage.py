@@ -309,7 +309,7 @@ class Stage:
             if isinstance(operation, StepCall) and operation.task is not None:
                 self.left.append(operation.task)
             else:
-                operation.context = NOWHERE  # as above
+                operation.context = NOWHERE  # as in `outcome_record`
         for kept in (self._open, self._held, self._stale, self._ready):
             kept.clear()
 

@@ -231,6 +231,12 @@ class Step(Coroutine[Any, Any, T_co]):
         return performer.require(self)
 
 
+def called(fn: Any) -> str:
+    """Return what a function is called in messages."""
+    whose = fn.func if isinstance(fn, partial) else fn
+    return str(getattr(whose, "__qualname__", whose))
+
+
 def noticed(step: Step[T]) -> Step[T]:
     """Return a step that was just made. One that its maker throws away at once was meant to be awaited: that is told."""
     scope = CURRENT.get()
@@ -312,9 +318,7 @@ def result_codec(fn: Callable[..., Any], options: StepOptions) -> Codec:
     except UnresolvedType:
         raise
     except TypeError as error:
-        whose = fn.func if isinstance(fn, partial) else fn
-        name = getattr(whose, "__qualname__", repr(whose))
-        raise TypeError(f"the result of {name} cannot be saved: {error}") from None
+        raise TypeError(f"the result of {called(fn)} cannot be saved: {error}") from None
 
 
 def type_argument(cls: type, generic: type, position: int) -> Any:

@@ -83,22 +83,26 @@ class Turns:
         """Keep a task of the body until it is done, or a while longer: a callback at the end of each would cost more."""
         self._tasks.append(task)
         if len(self._tasks) >= self._prune_at:
-            self.tasks()
+            self._forget_done()
             self._prune_at = max(_FEW, 2 * len(self._tasks))
 
     def tasks(self) -> list[asyncio.Task[Any]]:
-        """Return the body's tasks that are not done; forget the others: their bodies refer to us, and a circle lives long."""
+        """Return the body's tasks that are not done."""
+        self._forget_done()
+        return self._tasks
+
+    def _forget_done(self) -> None:
+        # Their bodies refer to us: a circle, which would live until the garbage collector comes by.
         if self._at_rest is _nobody:
             for task in self._tasks:
                 if task.done() and not task.cancelled():
                     task.exception()  # nobody asks any more, and asyncio would complain of that
         self._tasks = [task for task in self._tasks if not task.done()]
-        return self._tasks
 
     def end(self) -> None:
         """Say nothing more: the body's owner has let it go."""
         self._at_rest = _nobody
-        self.tasks()  # to forget those that are done
+        self._forget_done()
 
     def run_queued(self, key: int, callback: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         """Call what was queued under a number; say so if it was the last."""

@@ -15,7 +15,7 @@ from zart.handler import TaskHandler
 from zart.ids import Randomness, SystemRandomness
 from zart.journal import Journal
 from zart.membership import Membership
-from zart.observe import Observer, Unobserved, Watched
+from zart.observe import Observer, observer_of
 from zart.pool import TaskPool
 from zart.records import SUSPECT, BeatReply, Demand, Held
 from zart.registry import Registry
@@ -68,8 +68,7 @@ class Worker:
         self.clock: Clock = clock or SystemClock()
         self.randomness: Randomness = randomness or SystemRandomness()
         self.spawner: Spawner = spawner or ThreadSpawner()
-        watching = scheduler.observer if isinstance(scheduler, Watched) else None
-        self.observer: Observer = observer or watching or Unobserved()
+        self.observer: Observer = observer or observer_of(scheduler)
         self.scheduler = scheduler
         self.journal: Journal = Journal(scheduler, self.clock, self.randomness, lambda: len(self._runs))
         self.payload_limit: int = self.config.payload_limit

@@ -1,12 +1,14 @@
 """Callers that meet on PostgreSQL: who waits for whom, and who does not. Proved by watching sessions block."""
 
 import asyncio
+from itertools import count
 
 import pytest
 
 from zart.clock import SECOND
 from zart.errors import StorageUnavailable
 from zart.records import Commit, Delivery, Fate, Held
+from zart.schedulers.postgres import commit as committing
 from zart.status import ExecutionStatus
 from zart.testing.contract.scene import (
     LEASE,
@@ -46,6 +48,25 @@ async def test_a_commit_waits_for_nobody_and_only_the_locked_execution_is_busy(s
         assert await history(scheduler, "b") == []
         assert (await commit(scheduler, claims[1], outcome(1), move=move)).fate is Fate.APPLIED
     assert await history(scheduler, "b") == [outcome(1)]
+
+
+async def test_two_commits_of_one_execution_are_written_together_or_not_at_all(scheduler, monkeypatch):
+    (claimed,) = await running(scheduler, "a")
+    write, calls = committing._write_alone, count()
+
+    async def cut_off(talk, said):
+        if next(calls):
+            raise LookupError("the second is not said any more")
+        return await write(talk, said)
+
+    both = [Commit(claimed.token, [outcome(1)], 0), Commit(claimed.token, [outcome(2)], 0)]
+    with monkeypatch.context() as patched:
+        patched.setattr(committing, "_write_alone", cut_off)
+        with pytest.raises(LookupError):
+            await scheduler.commit(both)
+    assert await history(scheduler, "a") == []
+    assert [each.fate for each in await scheduler.commit(both)] == [Fate.APPLIED] * 2
+    assert await history(scheduler, "a") == [outcome(1), outcome(2)]
 
 
 async def test_what_is_lost_is_lost_even_while_it_is_locked(scheduler, place):

@@ -137,10 +137,11 @@ async def waiting(ctx: TaskContext) -> int:
 @pytest.mark.parametrize("body", [side_by_side, waiting])
 async def test_whoever_rests_keeps_nothing_of_what_has_ended(body: Body) -> None:
     handler = Bodily(body)
-    before = {id(each) for each in gc.get_objects() if type(each) is Stage}  # what other tests have left
+    before = [each for each in gc.get_objects() if type(each) is Stage]  # what other tests have left
     async with Harness([handler]) as harness:
         await asyncio.gather(*(harness.client.start_for(handler, str(number), None) for number in range(10)))
         await harness.run_to_idle()
         gc.collect()
-        new = [each for each in gc.get_objects() if type(each) is Stage and id(each) not in before]
+        known = set(map(id, before))
+        new = [each for each in gc.get_objects() if type(each) is Stage and id(each) not in known]
         assert len(new) <= 1  # the last one may be somebody's still

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -269,6 +270,13 @@ class Gate:
 
     def open(self) -> None:
         self.future.set_result(None)
+
+
+async def naps(gate: "Gate", ctx: TaskContext) -> None:
+    """Sleep for a minute, and until then wait for the gate too."""
+    napping = asyncio.create_task(ctx.sleep("nap", 60))
+    await gate.future
+    await napping
 
 
 async def nothing(ctx: TaskContext) -> None:
@@ -1121,13 +1129,8 @@ async def test_the_time_before_parking_begins_anew_with_every_move(host: ByHand)
 
 
 async def test_the_time_before_parking_goes_on_when_the_body_asks_for_nothing_new(host: ByHand) -> None:
-    async def body(ctx: TaskContext) -> None:
-        napping = asyncio.create_task(ctx.sleep("nap", 60))
-        await gate.future
-        await napping
-
     gate = Gate()
-    host.begin(body)
+    host.begin(partial(naps, gate))
     await host.settle()
     await host.passes(3)
     gate.open()
@@ -1137,13 +1140,8 @@ async def test_the_time_before_parking_goes_on_when_the_body_asks_for_nothing_ne
 
 
 async def test_a_body_that_is_at_work_when_its_time_is_up_is_not_parked_before_it_has_waited_again(host: ByHand) -> None:
-    async def body(ctx: TaskContext) -> None:
-        napping = asyncio.create_task(ctx.sleep("nap", 60))
-        await gate.future
-        await napping
-
     gate = Gate()
-    host.begin(body)
+    host.begin(partial(naps, gate))
     await host.settle()
     gate.open()
     host.clock.advance(PARK_AFTER)  # before the body's next turn

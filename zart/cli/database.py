@@ -1,6 +1,5 @@
 """The database that a URL names, or the shards that several name."""
 
-import json
 import os
 import sys
 from pathlib import Path
@@ -11,7 +10,7 @@ from zart.cli.sealing import payload_codec
 from zart.cli.settings import DATABASE_VARIABLES, masked
 from zart.cli.terminal import visible
 from zart.errors import NotSupported, SchedulerError
-from zart.places import MAP
+from zart.places import MAP, Place
 from zart.problems import parted
 from zart.scheduler import Shardable, Storage
 from zart.schedulers import connect, urls_of
@@ -35,12 +34,12 @@ async def tell_of_others(storage: Storage, url: str) -> None:
     if not isinstance(storage, Shardable):  # such as all shards together
         return
     try:
-        kept = json.loads(await storage.recall(MAP) or "{}")
-        shard, shards = int(kept["shard"]), int(kept["shards"])
-    except (SchedulerError, ValueError, TypeError, LookupError):
-        return  # it has no place, or what the command itself asks for tells what is wrong
-    if shards > 1:
-        said = f"{masked(url)} is shard {shard} of the shards 0 to {shards - 1}, and this sees and serves no other"
+        kept = await storage.recall(MAP)
+        place = None if kept is None else Place.of(kept)
+    except (SchedulerError, ValueError):
+        return  # what the command itself asks for tells what is wrong
+    if place is not None and place.shards > 1:
+        said = f"{masked(url)} is shard {place.shard} of the shards 0 to {place.shards - 1}, and this sees and serves no other"
         hint = "give all of them, in their order: --database-url URL0,URL1,..."
         sys.stderr.write(visible(f"zart: {said}; {hint}") + "\n")
         sys.stderr.flush()

@@ -4,15 +4,13 @@ import importlib
 import inspect
 import os
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from traceback import walk_tb
 from typing import Any
 
-import zart
 from zart.cli.errors import Exit, Refused
 from zart.factories import StepFactory
+from zart.frames import users_frame
 from zart.handler import TaskHandler
 from zart.problems import parted
 from zart.registry import Registry
@@ -20,8 +18,6 @@ from zart.registry import Registry
 _FORM = "write --app package.module:name, or set ZART_APP"
 _WHERE = "start the command where the module can be imported from"
 _ANYTHING = "name a Registry, a handler, handlers, or a function that returns one of these"
-_ZART, _PYTHON = Path(zart.__file__).parent, sysconfig.get_path("stdlib")
-_INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def registry_of(app: str | None) -> Registry:
@@ -81,19 +77,12 @@ def _place(error: BaseException) -> str:
     """Return where in the user's own files an error comes from, in brackets; nothing if it is in none, or says so itself."""
     if isinstance(error, SyntaxError):
         return ""
-    places = [(Path(frame.f_code.co_filename), line) for frame, line in walk_tb(error.__traceback__)]
-    named = [each for each in places if not _is_foreign(each[0])]
-    if not named:
+    found = users_frame(error)
+    if found is None:
         return ""
-    # The deepest that is not a package's; of what is installed as a whole, where the import has begun.
-    file, line = next((each for each in reversed(named) if _INSTALLED.isdisjoint(each[0].parts)), named[0])
+    frame, line = found
+    file = Path(frame.f_code.co_filename)
     return f" ({file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file}, line {line})"
-
-
-def _is_foreign(file: Path) -> bool:
-    """Whether a frame is of Python or of Zart."""
-    inside = file.is_relative_to(_PYTHON) and _INSTALLED.isdisjoint(file.parts)
-    return str(file).startswith("<") or inside or file.is_relative_to(_ZART)
 
 
 def _class(app: str, found: type) -> tuple[str, str]:

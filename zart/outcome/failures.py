@@ -5,6 +5,7 @@ from typing import Any
 
 from zart.codec.text import read, write
 from zart.errors import (
+    SENTENCES,
     BodyFailure,
     DeadlineExceeded,
     EventTimeout,
@@ -19,8 +20,8 @@ from zart.errors import (
     TaskTimeout,
 )
 from zart.naming import type_name
-from zart.outcome.saved import SENTENCES, TYPE, Declared, Saved, revived, saved_error
-from zart.outcome.wording import one_line, place_of, text_of, trace_of
+from zart.outcome.saved import TYPE, Declared, Saved, revived, saved_error
+from zart.outcome.wording import one_line, origin_of, text_of, trace_of
 from zart.payloads import why_sealed
 
 _SUMMARY = 500
@@ -40,7 +41,7 @@ def failure_of(error: BaseException) -> ExecutionFailure:
         if step is not None:
             return StepFailure(step, type_name(type(error)), text_of(error), cause=error)
     # What has come through no line of users' code was said by Zart, which has nothing to show of itself.
-    trace = trace_of(error) if place_of(error) else ""
+    trace = trace_of(error) if origin_of(error) else ""
     return BodyFailure(type_name(type(error)), text_of(error), traceback=trace, cause=error)
 
 
@@ -157,7 +158,7 @@ def _saved(failure: ExecutionFailure, declared: Declared) -> Saved:
             words = {"error_type": failure.error_type, "message": failure.message}
             if failure.traceback:
                 words["traceback"] = failure.traceback
-            if failure.cause is not None and (place := place_of(failure.cause)):
+            if failure.cause is not None and (place := origin_of(failure.cause)):
                 words["place"] = place
             return {"failure": "BodyFailure", **words, "error": error}
         case _:

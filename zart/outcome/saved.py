@@ -43,8 +43,6 @@ def _table(names: dict[str, Any], root: type[BaseException]) -> dict[str, type[B
 
 
 _ZART = _table(vars(errors), ZartError)
-SENTENCES: frozenset[str] = frozenset(_ZART) - {"NonRetryable", "RetryAfter"}
-"""The errors of Zart's own whose text is a sentence, which needs no type before it; the other two say what users said."""
 _BUILTIN = _table(vars(builtins), BaseException)
 _FINAL = frozenset(kind.__name__ for kind in (UndeclaredType, PayloadTooLarge, DeserializationError))
 _STANDARD = {kind.__name__: shape for kind, shape in LEAVES.items() if isinstance(kind, type) and kind in shape.python}

@@ -3,10 +3,10 @@
 The texts may hold NUL and lone surrogates; the codec keeps them.
 """
 
-import sysconfig
 import traceback
 from pathlib import Path
 
+from zart.frames import users_frame
 from zart.naming import exactly, type_name
 
 MESSAGE_BYTES = 8 * 1024
@@ -14,10 +14,6 @@ TRACEBACK_BYTES = 32 * 1024
 _FRAMES = 100
 _CUT = "[…] "
 _PLACE = 200
-_ZART = str(Path(__file__).parents[1])
-_PYTHON = sysconfig.get_path("stdlib")
-_INSTALLED = ("site-packages", "dist-packages")
-"""Folders below Python's own with what others have written."""
 
 
 def text_of(error: BaseException) -> str:
@@ -37,22 +33,16 @@ def trace_of(error: BaseException) -> str:
         return ""
 
 
-def place_of(error: BaseException) -> str:
+def origin_of(error: BaseException) -> str:
     """Return the innermost line of users' code that an exception came through, "orders.py:12 in helper"; empty if none."""
     try:
-        codes = [(frame.f_code, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-        code, line = next(each for each in reversed(codes) if not _is_ours(each[0].co_filename))
-        return f"{Path(code.co_filename).name}:{line} in {code.co_name}"[:_PLACE]
-    except BaseException:  # noqa: BLE001 # StopIteration, and as above
+        found = users_frame(error)
+        if found is None:
+            return ""
+        code = found[0].f_code
+        return f"{Path(code.co_filename).name}:{found[1]} in {code.co_name}"[:_PLACE]
+    except BaseException:  # noqa: BLE001 # as above
         return ""
-
-
-def _is_ours(file: str) -> bool:
-    """Whether a file is Zart's or Python's own."""
-    path = Path(file)
-    if path.is_relative_to(_PYTHON):
-        return path.is_relative_to(_ZART) or not any(part in _INSTALLED for part in path.parts)
-    return path.is_relative_to(_ZART) or file.startswith("<frozen ")
 
 
 def tail(text: str, limit: int) -> str:

@@ -30,6 +30,7 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile("".join(parts), re.DOTALL)
 
 
+@lru_cache(maxsize=256)
 def _literal(template: str) -> int:
     return sum(each.isalnum() for text, _, _, _ in Formatter().parse(template) for each in text)
 

@@ -14,7 +14,7 @@ from zart.config import WorkerConfig
 from zart.durations import Duration, to_timedelta
 from zart.errors import WaitTimedOut
 from zart.handler import TaskHandler
-from zart.observe import Observer, Strict, Unobserved, Watched
+from zart.observe import Observer, Strict, observer_of
 from zart.records import Execution, Query
 from zart.registry import Registry
 from zart.scheduler import Storage
@@ -125,9 +125,7 @@ class Harness:
         self.config: WorkerConfig = evolve(config or WorkerConfig(), park_after=0)
         self.scheduler: Storage = storage(self.clock)
         self.client: HarnessClient = HarnessClient(self)
-        if observer is None:
-            observer = self.scheduler.observer if isinstance(self.scheduler, Watched) else None
-        self._listener = _Listener(observer or Unobserved())
+        self._listener = _Listener(observer or observer_of(self.scheduler))
         self._observer = observer if isinstance(observer, Strict) else self._listener
         self.worker: Worker = self._new_worker()
 

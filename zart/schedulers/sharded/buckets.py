@@ -7,10 +7,10 @@ with the executions moved along, is which shard a bucket is on.
 from collections.abc import Sequence
 from hashlib import blake2b
 
-import msgspec
 from attrs import evolve, field, frozen
 
 from zart.errors import SchemaMismatch
+from zart.places import Place
 
 BUCKETS = 1024
 _HASH = "blake2b-64"
@@ -53,8 +53,7 @@ class Map:
 
     def told(self, shard: int) -> str:
         """Return what is kept on a shard: the whole map, and which of its shards this is."""
-        kept = {"cluster": self.cluster, "shard": shard, "shards": self.shards, "hash": _HASH, "buckets": self.buckets}
-        return msgspec.json.encode(kept).decode()
+        return str(Place(self.cluster, shard, self.shards, _HASH, self.buckets))
 
     def of(self, cluster: str) -> "Map":
         """Return this map, as one of a cluster."""
@@ -62,7 +61,7 @@ class Map:
 
     def of_cluster(self, told: str) -> "Map":
         """Return this map, as one of the cluster that a shard tells of."""
-        return self.of(msgspec.json.decode(told)["cluster"])
+        return self.of(Place.of(told).cluster)
 
     def check(self, told: str, shard: int, place: object) -> None:
         """Make sure that a shard was given this map, and this place in it.
@@ -72,17 +71,15 @@ class Map:
         """
         if told == self.told(shard):
             return
-        kept = msgspec.json.decode(told)
+        kept = Place.of(told)
         said = f"shard {shard} of {self.shards}, {place!r}, "
-        if kept["shards"] != self.shards or kept["hash"] != _HASH:
-            found = (
-                f"was set up as one of {kept['shards']} shards with the hash {kept['hash']}, not of {self.shards} with {_HASH}"
-            )
-        elif kept["shard"] != shard:
-            found = f"was set up as shard {kept['shard']}; give the shards in their order, each once"
-        elif kept["cluster"] != self.cluster:
+        if kept.shards != self.shards or kept.hash != _HASH:
+            found = f"was set up as one of {kept.shards} shards with the hash {kept.hash}, not of {self.shards} with {_HASH}"
+        elif kept.shard != shard:
+            found = f"was set up as shard {kept.shard}; give the shards in their order, each once"
+        elif kept.cluster != self.cluster:
             found = "belongs to other shards than the first of these; give those that were set up together"
         else:
-            moved = [bucket for bucket in range(BUCKETS) if kept["buckets"][bucket] != self.buckets[bucket]]
+            moved = [bucket for bucket in range(BUCKETS) if kept.buckets[bucket] != self.buckets[bucket]]
             found = f"was set up with another map: bucket {moved[0]} is one of {len(moved)} that were on another shard"
         raise SchemaMismatch(f"{said}{found}; nothing is served with a map that is not the stored one")
